@@ -1,0 +1,41 @@
+# make demo   installs into .venv and runs the mini study to the printed matrix
+# make test   runs every test; make test-fast the ones that take under a minute together
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= 2
+# SLURM's plugin probes for a cluster at every start; nothing here runs on one.
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
+
+.PHONY: demo test test-fast lint lock env
+
+env: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xstilts needs Python >= 3.11; name one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+.venv/.dev: .venv/.installed requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+demo: env
+	@$(BIN)/python -m xstilts.mini.demo $(CORES)
+
+test: .venv/.dev
+	$(BIN)/pytest
+
+test-fast: .venv/.dev
+	$(BIN)/pytest -m "not slow" -n 2
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint --configfile config/mini.yaml
+
+lock:
+	$(BIN)/python envs/lock.py

@@ -1,0 +1,42 @@
+# The study's front door: reads the config, includes the phases in the order the data flows, names the targets.
+from snakemake.utils import min_version
+
+min_version("9.21")
+
+# A config file given on the command line replaces the default; left alone, Snakemake would merge the two.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+wildcard_constraints:
+    digest="[0-9a-f]{16}",
+    seeds="seed[^/]*",
+    dataset="[^/]+",
+    backbone="[^/]+",
+    intermediate="[^/]+",
+    train_set="[^/]+",
+    target="[^/]+",
+
+
+localrules:
+    all_matrix,
+
+
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/backbone.smk"
+include: "workflow/rules/intermediate.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/tabulate.smk"
+
+
+# Every cell of intermediates x targets: predictions, scores, tables and figures.
+rule all_matrix:
+    default_target: True
+    input:
+        everything,

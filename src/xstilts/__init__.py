@@ -1,0 +1,3 @@
+"""Cross-lingual intermediate-task-training studies (X-STILTs) as one Snakemake workflow."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,563 @@
+"""The study's schema: the one place that knows the YAML.
+
+`config/config.yaml` (the documented default) and `config/schema.json` (for editors) are generated from here by
+`python -m xstilts.config_files`; a test keeps them in step. Importing this module costs pydantic and YAML, nothing more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from xstilts import languages, tasks
+from xstilts.errors import ConfigError, UserError
+
+_DATA = Path(__file__).parent / "data"
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+UNPINNED = "unpinned"
+
+Split = Literal["train", "dev", "test"]
+Format = Literal[
+    "pairs",
+    "pairs_jsonl",
+    "squad",
+    "hellaswag",
+    "commonsenseqa",
+    "cosmosqa",
+    "conllu",
+    "columns",
+    "line_pairs",
+    "bucc",
+]
+
+
+def _scientific(value: Any) -> Any:
+    """YAML 1.1 reads `1e-5` (no dot) as text; a researcher means the number."""
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+Number = Annotated[float, BeforeValidator(_scientific)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
+
+
+class Model(BaseModel):
+    """Unknown keys are refused and values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_M = TypeVar("_M", bound=Model)
+
+
+class HubSource(Model):
+    """A dataset on the Hugging Face hub (parquet only; no scripts)."""
+
+    id: str = Field(description="Repository id.")
+    revision: str = Field(UNPINNED, description="Commit to load; `unpinned` until recorded.")
+    config: str | dict[str, str] = Field(
+        "default",
+        description="Configuration; `{lang}` stands for the language; a mapping gives one per language.",
+    )
+    splits: dict[Split, str] = Field(description="The hub's split name for each of train, dev, test.")
+    columns: dict[str, str] = Field({}, description="Our field: the hub's column (dots reach into structs).")
+    labels: dict[str, str] = Field({}, description="The hub's label (as text): ours.")
+    language_prefix: dict[str, str] = Field(
+        {}, description="Where one table holds all languages: language code: prefix of its ids."
+    )
+    rows: dict[str, int] = Field({}, description="Expected rows, by `split` or `split.language`.")
+
+
+class FileGroup(Model):
+    """Files of one layout within a dataset; several groups serve languages that come in different formats."""
+
+    format: Format = Field(description="The reader.")
+    files: dict[Split, str | tuple[str, ...]] = Field(
+        description="Path patterns under `data.root`; `{lang}` is the language's code, `*` matches, several are read in order."
+    )
+    languages: tuple[str, ...] | None = Field(None, description="Languages it serves; none given: all.")
+    codes: dict[str, str] = Field({}, description="Language code: the code that stands in these files and their names.")
+    columns: dict[str, str | int] = Field(
+        {}, description="Our field: header name or 0-based position of the column in the file."
+    )
+    header: bool = Field(False, description="Does the first line of a table name the columns?")
+    delimiter: Literal["tab", "space", "comma"] = Field("tab", description="What separates the columns.")
+    labels: dict[str, str] = Field(
+        {}, description="Label in the file: label of the task; others must be the task's own."
+    )
+    drop_labels: tuple[str, ...] = Field(
+        (), description="Rows with these labels are left out and counted (SNLI's `-`)."
+    )
+
+
+class DevCut(Model):
+    """Dev cut from the training part, where a dataset has no dev apart from its test."""
+
+    share: Number = Field(0.1, gt=0, lt=1, description="Share of the units that become dev.")
+    unit: Literal["row", "article", "text_a", "context"] = Field(
+        "row", description="What stays together: a row, an article (title), a premise or a context."
+    )
+
+
+class Dataset(Model):
+    """Where a dataset comes from."""
+
+    hub: HubSource | None = Field(None, description="Its place on the hub.")
+    files: tuple[FileGroup, ...] = Field(
+        (), description="Its files under `data.root`; the first group that fits serves."
+    )
+    root: str | None = Field(None, description="Directory of its files, if not `data.root`.")
+    dev: DevCut | None = Field(None, description="Cut dev from train (default: the dataset has its own dev).")
+    without_dev: tuple[str, ...] = Field((), description="Languages that have no dev part.")
+    limit: dict[Split, Annotated[int, Field(gt=0)]] = Field({}, description="Use the first rows only, by split.")
+    licence: str = Field(
+        "", description="A licence that keeps it off public hubs; without files its tasks are left out."
+    )
+
+
+class World(Model):
+    """The mini world: made, not fetched."""
+
+    seed: int = Field(0, ge=0, description="Seed of the world.")
+    sizes: dict[str, Annotated[int, Field(gt=0)]] = Field({}, description="Sizes to change (see xstilts.mini).")
+
+
+class Data(Model):
+    """Where data comes from: the hub, a directory of upstream files, or the mini world."""
+
+    source: Literal["hub", "files"] = Field(
+        "hub",
+        description="Take datasets from the Hugging Face hub where it has them, or all from files under `root`.",
+    )
+    root: str = Field(
+        "data", description="Directory of upstream files: for datasets without a usable hub copy, or for all."
+    )
+    world: World | None = Field(None, description="Make the mini world and use its files instead (mini study only).")
+    datasets: dict[str, Dataset] = Field(
+        {},
+        description="Datasets whose place or layout differs from the known one (src/xstilts/data/datasets.yaml).",
+    )
+
+
+class BackboneTraining(Model):
+    """A tokenizer and a small masked language model trained from raw text (mini and local studies)."""
+
+    text: str = Field("pretrain/{lang}.txt", description="One text a line; a tab separates two segments of one input.")
+    parallel: str | None = Field(None, description="English and its translation, tab separated, one pair a line.")
+    aligned_lines: int = Field(
+        0, ge=0, description="The first lines of `text` are translations of each other, line by line."
+    )
+    languages: tuple[str, ...] = Field(description="Languages of the text.")
+    vocabulary: int = Field(1500, gt=100, description="BPE vocabulary size at most.")
+    layers: int = Field(3, gt=0)
+    hidden: int = Field(64, gt=0)
+    heads: int = Field(4, gt=0)
+    intermediate: int = Field(256, gt=0, description="Width of the feed-forward layers.")
+    positions: int = Field(130, gt=16, description="Longest input in tokens.")
+    steps: int = Field(3000, gt=0)
+    batch: int = Field(64, gt=0, description="Sequences per step.")
+    max_length: int = Field(64, gt=8, description="Sequences are cut to this many tokens.")
+    learning_rate: Number = Field(3.0e-3, gt=0)
+    mask_probability: Number = Field(0.25, gt=0, lt=1)
+    parallel_share: Number = Field(0.3, ge=0, le=1, description="Share of translation pairs among the sequences.")
+    alpha: Number = Field(0.3, gt=0, le=1, description="Exponent of the languages' sampling shares.")
+    seed: int = Field(0, ge=0)
+
+
+class Backbone(Model):
+    """A pretrained multilingual encoder (phase 1): give one of `hub`, `path`, `train`."""
+
+    hub: str | None = Field(None, description="Repository id on the Hugging Face hub.")
+    revision: str = Field(UNPINNED, description="Commit of the repository; `unpinned` until recorded.")
+    path: str | None = Field(None, description="A directory in the Hugging Face layout (safetensors only).")
+    train: BackboneTraining | None = Field(None, description="Train a tiny one from raw text.")
+    pooling: Literal["cls", "mean"] = Field("cls", description="What classification heads read.")
+    retrieval_layer: int = Field(14, ge=0, description="hidden_states[k] for retrieval; 0 is the embeddings.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Backbone:
+        if sum(x is not None for x in (self.hub, self.path, self.train)) != 1:
+            raise ValueError("give exactly one of `hub`, `path`, `train`")
+        return self
+
+
+class TaskUse(Model):
+    """One task of an intermediate."""
+
+    task: str = Field(description="Name of the task.")
+    datasets: tuple[str, ...] = Field((), description="Datasets to train it on, if not its own.")
+
+
+def _task_use(value: Any) -> Any:
+    return {"task": value} if isinstance(value, str) else value
+
+
+class Intermediate(Model):
+    """What phase 2 trains on; an empty list is no phase 2."""
+
+    tasks: tuple[Annotated[TaskUse, BeforeValidator(_task_use)], ...] = Field(description="Its tasks.")
+
+    @model_validator(mode="after")
+    def _one_task(self) -> Intermediate:
+        if len(self.tasks) > 1:
+            raise ValueError("one task per intermediate (multi-task training is not built yet)")
+        return self
+
+
+class Target(Model):
+    """A target task."""
+
+    languages: tuple[str, ...] = Field((), description="Languages to evaluate; none given: all that XTREME has for it.")
+    train_set: str | None = Field(
+        None, description="Task whose training data phase 3 uses, if not the target's usual one."
+    )
+    dataset: str | None = Field(None, description="Dataset of its dev and test, if not its own name.")
+
+
+class Seeds(Model):
+    """Repeats of each phase."""
+
+    intermediate: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (1, 2, 3), min_length=1, description="Phase 2; with `none` and paired seeds these are phase 3's."
+    )
+    finetune: Literal["paired"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        "paired",
+        description="`paired`: seed k continues seed k; a list: every one of it from every intermediate seed.",
+    )
+
+    @model_validator(mode="after")
+    def _unique(self) -> Seeds:
+        for key in ("intermediate", "finetune"):
+            seeds = getattr(self, key)
+            if not isinstance(seeds, str) and len(set(seeds)) != len(seeds):
+                raise ValueError(f"`{key}` names a seed twice")
+        return self
+
+
+class Selection(Model):
+    """Which checkpoint of a training is kept; it sees the English dev part only."""
+
+    checkpoint: Literal["last", "best"] = Field("best", description="The last one, or the best on English dev.")
+    every_steps: int = Field(1000, gt=0, description="Steps between looks at dev (`best` only).")
+    patience: int | None = Field(30, gt=0, description="Looks without improvement before training stops.")
+    examples: int | None = Field(500, gt=0, description="Look at the first dev examples only; null: all.")
+
+
+class Hyperparameters(Model):
+    """Everything that defines one training, besides data, model and seed."""
+
+    learning_rate: Number = Field(gt=0)
+    batch: int = Field(gt=0, description="Examples per optimizer step, whatever the number of devices.")
+    epochs: Number | None = Field(None, gt=0)
+    steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
+    warmup: Number = Field(0.1, ge=0, description="Share of all steps if below 1, else steps.")
+    schedule: Literal["linear", "constant"] = "linear"
+    weight_decay: Number = Field(0.01, ge=0)
+    adam_betas: tuple[Number, Number] = (0.9, 0.999)
+    adam_epsilon: Number = Field(1.0e-8, gt=0)
+    max_grad_norm: Number = Field(1.0, gt=0)
+    max_length: int = Field(gt=8, description="Tokens per input, special tokens included.")
+    doc_stride: int = Field(128, gt=0, description="QA: tokens that two neighbouring windows share.")
+    max_query_length: int = Field(64, gt=0, description="QA: questions are cut to this many tokens.")
+    max_answer_length: int = Field(30, gt=0, description="QA: longest answer in tokens.")
+    n_best: int = Field(20, gt=0, description="QA: spans kept per question.")
+    selection: Selection = Selection()
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Hyperparameters:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of `epochs` and `steps`")
+        return self
+
+
+class Recipe(Model):
+    """A whole set of hyperparameters. `defaults` hold for every task; the others change single values of them."""
+
+    based_on: str | None = Field(None, description="A named recipe of which single values are changed.")
+    defaults: dict[str, Any] = {}
+    intermediate: dict[str, dict[str, Any]] = {}
+    finetune: dict[str, dict[str, Any]] = {}
+    retrieval: dict[str, int] = Field({}, description="max_length of retrieval inputs.")
+
+
+class Evaluation(Model):
+    """How predictions are made and scored."""
+
+    batch_tokens: int = Field(16384, gt=0, description="Tokens per inference batch, padding included.")
+    retrieval_layers: Literal["backbone", "all"] = Field(
+        "backbone", description="The backbone's layer, or one score each."
+    )
+    neighbours: int = Field(4, gt=0, description="BUCC: neighbours on each side of the ratio margin.")
+
+
+class Resources(Model):
+    """What one job of a phase asks the scheduler for; never part of what a result depends on."""
+
+    gpu: int = Field(1, ge=0, le=8)
+    cpus: int = Field(8, gt=0)
+    mem_mb: int = Field(64000, gt=0)
+    runtime: int = Field(1440, gt=0, description="Minutes.")
+
+
+class DeepSpeed(Model):
+    """DeepSpeed's optimizer-state sharding."""
+
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    offload: bool = Field(False, description="Keep the optimizer state in the memory of the host.")
+
+
+def _phase_resources() -> dict[str, Resources]:
+    light = Resources(gpu=0, cpus=2, mem_mb=8000, runtime=60)
+    heavy = Resources()
+    return {
+        "prepare": Resources(gpu=0, cpus=4, mem_mb=32000, runtime=240),
+        "backbone": Resources(gpu=0, cpus=4, mem_mb=32000, runtime=240),
+        "intermediate": heavy,
+        "finetune": heavy,
+        "predict": Resources(runtime=480),
+        "score": light,
+        "tabulate": light,
+    }
+
+
+class Compute(Model):
+    """On what the study runs. Only `precision` can change a result's digits by intent, so only it is part of one."""
+
+    device: Literal["cuda", "cpu"] = Field("cuda", description="What jobs compute on.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("bf16", description="Number format of training and prediction.")
+    ranks: int = Field(1, ge=1, le=8, description="Processes (devices) per training job.")
+    micro_batch: int | None = Field(8, gt=0, description="Examples per device and forward pass; null: the whole share.")
+    threads: int = Field(8, gt=0, description="Compute threads per process; one and two give different bits on a CPU.")
+    deepspeed: DeepSpeed | None = Field(None, description="Train with DeepSpeed; null: plain data parallelism.")
+    resources: dict[str, Resources] = Field(default_factory=_phase_resources, description="Per phase.")
+
+
+class Report(Model):
+    """Display only: nothing here is part of any result."""
+
+    figure_formats: tuple[Literal["svg", "png"], ...] = Field(("svg", "png"), description="Files of each figure.")
+    delta_range: Number | None = Field(None, gt=0, description="Ends of the delta colour scale; null: from the data.")
+    print_matrix: bool = Field(True, description="Show the matrix on the terminal at the end of a run.")
+
+
+def _default_intermediates() -> dict[str, Intermediate]:
+    order = "anli_plus mnli qqp squad_v2 squad_v1 hellaswag ccg cosmosqa commonsenseqa".split()
+    return {"none": Intermediate(tasks=())} | {name: Intermediate(tasks=(TaskUse(task=name),)) for name in order}
+
+
+def _default_targets() -> dict[str, Target]:
+    order = "xnli pawsx udpos panx xquad mlqa tydiqa bucc2018 tatoeba".split()
+    return {name: Target() for name in order}
+
+
+def _default_backbones() -> dict[str, Backbone]:
+    return {"xlm-roberta-large": Backbone(hub="FacebookAI/xlm-roberta-large", retrieval_layer=14)}
+
+
+class Study(Model):
+    """One study: one validated config file; its name is the top folder of its results."""
+
+    study: Name = Field("x-stilts", description="Name of the study: results go to results/<study>/.")
+    data: Data = Field(Data(), description="Where the data comes from.")
+    recipe: str = Field("jiant", description="Hyperparameters: jiant, x-stilts-v1, xtreme-2020, or one from `recipes`.")
+    recipes: dict[str, Recipe] = Field({}, description="Recipes of your own; see src/xstilts/data/recipes.yaml.")
+    backbones: dict[Name, Backbone] = Field(
+        default_factory=_default_backbones,
+        min_length=1,
+        description="Pretrained encoders: `hub` and `revision`, or `path`, or `train`; `pooling`; `retrieval_layer`.",
+    )
+    intermediates: dict[Name, Intermediate] = Field(
+        default_factory=_default_intermediates,
+        min_length=1,
+        description="Rows of the matrix; `none` is the baseline. CCGbank is licensed: without your copy of it under "
+        "`data.root` the row `ccg` is left out, and said so.",
+    )
+    targets: dict[Name, Target] = Field(
+        default_factory=_default_targets,
+        min_length=1,
+        description="Columns of the matrix: `languages` (none given: XTREME's), `train_set`, `dataset`.",
+    )
+    seeds: Seeds = Field(Seeds(), description="Repeats of each phase.")
+    evaluation: Evaluation = Field(Evaluation(), description="Predicting and scoring.")
+    compute: Compute = Field(Compute(), description="Hardware and resources.")
+    report: Report = Field(Report(), description="Display only.")
+    library_changes: Literal["warn", "rerun"] = Field(
+        "warn",
+        description="A changed version of torch, transformers, …: warn and flag mixed results, or rerun.",
+    )
+
+    @model_validator(mode="after")
+    def _references(self) -> Study:
+        _check_tasks(self)
+        _check_languages(self)
+        _check_recipe(self)
+        return self
+
+
+def _check_tasks(study: Study) -> None:
+    for name, arm in study.intermediates.items():
+        for use in arm.tasks:
+            _known(use.task, tasks.names(), f"intermediates.{name}.tasks", "task")
+    for name, target in study.targets.items():
+        _known(name, tasks.names(), "targets", "target")
+        if target.train_set:
+            _known(target.train_set, tasks.names(), f"targets.{name}.train_set", "train set")
+        _check_train_set(name, target)
+
+
+def _check_train_set(name: str, target: Target) -> None:
+    task, train_set = tasks.get(name), target.train_set or tasks.get(name).train_set
+    if task.kind == "retrieval":
+        return
+    if train_set is None:
+        raise ConfigError(f"targets.{name}", "has no train set", "name one with `train_set`")
+    train = tasks.get(train_set)
+    if (train.kind, train.labels) != (task.kind, task.labels):
+        problem = f"train set {train_set!r} has other labels or another kind"
+        raise ConfigError(f"targets.{name}.train_set", problem, "name a train set of the same kind and labels")
+
+
+def _check_languages(study: Study) -> None:
+    for name, target in study.targets.items():
+        for code in target.languages:
+            _known(code, languages.table(), f"targets.{name}.languages", "language")
+        if len(set(target.languages)) != len(target.languages):
+            raise ConfigError(f"targets.{name}.languages", "names a language twice", "remove one")
+
+
+def _check_recipe(study: Study) -> None:
+    known = {**named_recipes(), **study.recipes}
+    for key in (study.recipe, *(r.based_on for r in study.recipes.values() if r.based_on)):
+        _known(key, known, "recipe", "recipe")
+
+
+def _known(value: str, known: Any, key: str, what: str) -> None:
+    if value not in known:
+        import difflib  # only a mistake pays for it
+
+        near = difflib.get_close_matches(value, list(known), n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+        raise ConfigError(key, f"unknown {what} {value!r}", remedy)
+
+
+@cache
+def named_recipes() -> dict[str, Recipe]:
+    """The recipes that ship with xstilts (data/recipes.yaml, each value with its source)."""
+    raw = yaml.safe_load((_DATA / "recipes.yaml").read_text(encoding="utf-8"))
+    return {name: Recipe.model_validate(value) for name, value in raw.items()}
+
+
+@cache
+def known_datasets() -> dict[str, Dataset]:
+    """The datasets that xstilts knows, with their place on the hub and their upstream layout (data/datasets.yaml)."""
+    raw = yaml.safe_load((_DATA / "datasets.yaml").read_text(encoding="utf-8"))
+    return {name: Dataset.model_validate(value) for name, value in raw.items()}
+
+
+@cache
+def xtreme_languages() -> dict[str, tuple[str, ...]]:
+    """XTREME's languages of each target, in the order of its evaluate.py."""
+    raw = yaml.safe_load((_DATA / "xtreme_languages.yaml").read_text(encoding="utf-8"))
+    return {target: tuple(codes) for target, codes in raw.items()}
+
+
+def hyperparameters(study: Study, phase: Literal["intermediate", "finetune"], task: str) -> Hyperparameters:
+    """The recipe's values for one training: recipe defaults, then the task's own, then a derived recipe's changes.
+
+    Raises:
+        ConfigError: the recipe does not cover the task.
+    """
+    merged: dict[str, Any] = {}
+    covered = False
+    for recipe in _lineage(study, study.recipe):
+        own = getattr(recipe, phase).get(task)
+        covered |= own is not None
+        merged = deep_merge(merged, deep_merge(recipe.defaults, own or {}))
+    key = f"recipe.{study.recipe}.{phase}.{task}"
+    if not covered:
+        raise ConfigError(
+            key,
+            "the recipe has no values for this task",
+            f"add them under `recipes` (based_on: {study.recipe})",
+        )
+    return _validated(Hyperparameters, _one_length(merged, own or {}), key)
+
+
+def _one_length(merged: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`steps` given closest to the task replaces inherited `epochs`, and the reverse."""
+    for given, other in (("steps", "epochs"), ("epochs", "steps")):
+        if own.get(given) is not None and other not in own:
+            return {k: v for k, v in merged.items() if k != other}
+    return merged
+
+
+def retrieval_length(study: Study) -> int:
+    """Tokens per sentence in retrieval, from the recipe."""
+    return max((r.retrieval["max_length"] for r in _lineage(study, study.recipe) if r.retrieval), default=512)
+
+
+def _lineage(study: Study, name: str) -> list[Recipe]:
+    recipe = {**named_recipes(), **study.recipes}[name]
+    return [*(_lineage(study, recipe.based_on) if recipe.based_on else []), recipe]
+
+
+def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, dictionaries merged key by key; neither argument is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
+        merged[key] = deep_merge(merged[key], value) if both else value
+    return merged
+
+
+def load(raw: Mapping[str, Any]) -> Study:
+    """The validated study.
+
+    Raises:
+        ConfigError: one line that names key, value and remedy, for the first thing that is wrong.
+    """
+    return _validated(Study, raw, "")
+
+
+def _validated(model: type[_M], raw: Mapping[str, Any], key: str) -> _M:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise _explained(model, error, key) from None
+
+
+def _explained(model: type[Model], error: ValidationError, prefix: str) -> UserError:
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, UserError):
+        return cause
+    key = ".".join(str(part) for part in (*filter(None, [prefix]), *first["loc"])) or "study"
+    if first["type"] == "extra_forbidden":
+        import difflib
+
+        near = difflib.get_close_matches(str(first["loc"][-1]), _keys(model, first["loc"][:-1]), n=1)
+        return ConfigError(key, "unknown key", f"did you mean {near[0]!r}?" if near else "remove it")
+    return ConfigError(
+        key, f"{first['msg'].removeprefix('Value error, ')} (got {first['input']!r})", "correct the value"
+    )
+
+
+def _keys(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields at `path` inside a model (through dictionaries and optional fields)."""
+    for part in path:
+        fields = getattr(model, "model_fields", {})
+        if part in fields:
+            model = fields[part].annotation
+        model = next((m for m in _models(model)), model)
+    return list(getattr(model, "model_fields", {}))
+
+
+def _models(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _models(part)]

@@ -1,0 +1,184 @@
+"""Digests: of configuration, of file contents, and of the code that a step reaches.
+
+Two steps with one digest have one result, whatever the clock, the working copy or `.snakemake/` say.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+REPOSITORY = PACKAGE.parent.parent
+LENGTH = 16
+_PLUMBING = {"xstilts", "xstilts.errors", "xstilts.files", "xstilts.provenance", "xstilts.job"}
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a plain value; keys sorted.
+
+    Raises:
+        TypeError: the value holds something that is not plain JSON, which Snakemake too would silently not track.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def of(value: Any) -> str:
+    """Digest of a plain JSON value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:LENGTH]
+
+
+class FileDigests:
+    """Content digests of files, remembered by path, size and time so that a dry run need not read gigabytes.
+
+    The memory is a convenience: without it every file is read again, with the same digests.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._path = memory
+        try:
+            self._known: dict[str, list[Any]] = json.loads(memory.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._known = {}
+        self._changed = False
+
+    def of(self, path: Path) -> str:
+        """Digest of the file's content; "absent" where there is no such file (the preflight names it)."""
+        try:
+            status = path.stat()
+        except OSError:
+            return "absent"
+        mark = [status.st_size, status.st_mtime_ns, status.st_ino]
+        known = self._known.get(str(path.resolve()))
+        if known is None or known[:3] != mark:
+            with path.open("rb") as handle:
+                known = [*mark, hashlib.file_digest(handle, "sha256").hexdigest()[:LENGTH]]
+            self._known[str(path.resolve())] = known
+            self._changed = True
+        return str(known[3])
+
+    def save(self) -> None:
+        """Keep what was learned; a read-only place is no error."""
+        if not self._changed:
+            return
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(self._known), encoding="utf-8")
+            temporary.replace(self._path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+
+def memory_path() -> Path:
+    """Where content digests are remembered: the user's cache directory."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "xstilts" / "contents.json"
+
+
+def code(entries: Iterable[str]) -> dict[str, str]:
+    """Digest of every project module (and packaged data file) that the entry modules reach by import.
+
+    Comments, docstrings and formatting do not count. Modules that only move files and word errors are left out:
+    they cannot change a result.
+
+    Args:
+        entries: dotted module names; a lazily imported module (a task, a reader) must be named itself.
+    """
+    reached: dict[str, str] = {}
+    queue = list(entries)
+    while queue:
+        name = queue.pop()
+        if name in reached or name in _PLUMBING:
+            continue
+        found = _module(name)
+        if found is not None:
+            reached[name], imports, data = found
+            queue.extend(imports)
+            reached.update(data)
+    return dict(sorted(reached.items()))
+
+
+@cache
+def _module(name: str) -> tuple[str, tuple[str, ...], dict[str, str]] | None:
+    """Digest of a module's syntax tree, the project modules it imports, digests of the data files it names."""
+    path = _source(name)
+    if path is None:
+        return None
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imports = tuple(sorted(set(_imports(tree, name, path.name == "__init__.py"))))
+    data = {f"data/{p.name}": _content(p) for p in _data_files(tree)}
+    return of(ast.dump(_without_docstrings(tree))), imports, data
+
+
+def _source(name: str) -> Path | None:
+    base = PACKAGE.parent.joinpath(*name.split("."))
+    return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
+
+
+def _imports(tree: ast.AST, module: str, is_package: bool) -> Iterable[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, module, is_package)
+            if base.split(".")[0] == PACKAGE.name:
+                yield base
+                yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
+    if not node.level:
+        return node.module or ""
+    parents = module.split(".")[: None if is_package and node.level == 1 else -node.level + is_package]
+    return ".".join([*parents, *([node.module] if node.module else [])])
+
+
+def _data_files(tree: ast.AST) -> list[Path]:
+    texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return [path for path in _packaged() if path.name in texts]
+
+
+@cache
+def _packaged() -> tuple[Path, ...]:
+    return tuple(sorted(path for path in (PACKAGE / "data").iterdir() if path.is_file()))
+
+
+@cache
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:LENGTH]
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
+            if (
+                isinstance(body[0], ast.Expr)
+                and isinstance(body[0].value, ast.Constant)
+                and isinstance(body[0].value.value, str)
+            ):
+                del body[0]
+    return tree
+
+
+@cache
+def script(path: str) -> str:
+    """Digest of a workflow script's syntax tree (its imports are followed by `code`)."""
+    tree = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
+    return of(ast.dump(_without_docstrings(tree)))
+
+
+@cache
+def shell(rule_file: str) -> str:
+    """Digest of the shell text in a rule file: everything quoted under its `shell:` keys."""
+    text = (REPOSITORY / rule_file).read_text(encoding="utf-8")
+    blocks = re.findall(r'^\s+shell:\s*\n?((?:\s*(?:"[^"\n]*"|\'[^\'\n]*\')\s*\n)+)', text, flags=re.M)
+    return of([re.findall(r'"([^"\n]*)"|\'([^\'\n]*)\'', block) for block in blocks])

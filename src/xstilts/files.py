@@ -1,0 +1,60 @@
+"""Files that are either whole or absent: written beside their place, then renamed into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+RECORD = "record.json"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path in the same directory, renamed to `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically, keys in the order given."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def staged(directory: Path) -> Iterator[Path]:
+    """A fresh directory whose files move to `directory` when the block ends well, `record.json` last.
+
+    A reader that finds the record therefore finds everything; two writers of the same result never mix halves of a file.
+    """
+    staging = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        _move(staging, directory)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _move(staging: Path, directory: Path) -> None:
+    files = sorted((p for p in staging.rglob("*") if p.is_file()), key=lambda p: (p.name == RECORD, str(p)))
+    for file in files:
+        place = directory / file.relative_to(staging)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, place)

@@ -1,0 +1,81 @@
+"""How a workflow script runs: one JSON job in, one library function called, all output in the rule's log."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from xstilts.errors import UserError
+
+Job = dict[str, Any]
+
+_terminal: TextIO | None = None
+
+
+def terminal() -> TextIO | None:
+    """The user's terminal, if the job runs in front of one (a progress bar goes there)."""
+    return _terminal if _terminal is not None and _terminal.isatty() else None
+
+
+def main(function: str | Callable[[Job], str]) -> None:
+    """Run a script's function on the job of the command line.
+
+    Threads are set before anything is imported. A user's mistake ends in one line, any other failure in a traceback in
+    the log and its last line on the terminal; both exit with 1.
+
+    Args:
+        function: `module:name`, imported only now, or what gives it for the job.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("job", help="the job, as one JSON object")
+    parser.add_argument("--log", type=Path, help="file for all output")
+    arguments = parser.parse_args()
+    job = json.loads(arguments.job)
+    _redirect(arguments.log)
+    _set_threads(job)
+    try:
+        module, name = (function if isinstance(function, str) else function(job)).split(":")
+        getattr(importlib.import_module(module), name)(job)
+    except UserError as error:
+        _say(f"{job['name']}: {error}")
+        raise SystemExit(1) from None
+    except Exception as error:
+        traceback.print_exc()
+        _say(f"{job['name']}: {type(error).__name__}: {error} (see {arguments.log})")
+        raise SystemExit(1) from None
+
+
+def _set_threads(job: Job) -> None:
+    threads = job.get("compute", {}).get("threads", 1)
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _redirect(log: Path | None) -> None:
+    """Send everything that is printed to the log; keep hold of the terminal."""
+    global _terminal
+    if log is None:
+        return
+    _terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+    if _terminal is not None:
+        print(f"xstilts: {line}", file=_terminal)

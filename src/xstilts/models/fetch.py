@@ -1,0 +1,47 @@
+"""A pretrained encoder from the hub or a directory, published as a checkpoint like any other (phase 1)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from xstilts import provenance
+from xstilts.config import UNPINNED
+from xstilts.errors import UserError
+from xstilts.files import RECORD, staged, write_json
+from xstilts.models import checkpoint
+
+_WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "tokenizer*", "*.tiktoken")
+
+
+def fetch(job: dict[str, Any]) -> None:
+    """Publish the bare encoder and tokenizer of a hub repository or a directory.
+
+    Only safetensors weights are read and no remote code is run. An `unpinned` revision is resolved to the commit that
+    was found, and the record says both.
+
+    Raises:
+        UserError: the repository or directory cannot be read, or holds no safetensors weights.
+    """
+    started = time.time()
+    source, commit = _download(job["hub"], job["revision"]) if job["hub"] else (Path(job["path"]), None)
+    encoder, tokenizer = checkpoint.load_encoder(source), checkpoint.load_tokenizer(source)
+    with staged(Path(job["output"])) as directory:
+        checkpoint.save_encoder(encoder, tokenizer, directory)
+        measured = {"source": job["hub"] or job["path"], "revision": job["revision"], "commit": commit}
+        write_json(directory / RECORD, provenance.record(job, started, **measured))
+
+
+def _download(hub: str, revision: str) -> tuple[Path, str]:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    wanted = None if revision == UNPINNED else revision
+    try:
+        folder = Path(snapshot_download(hub, revision=wanted, allow_patterns=list(_WANTED)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        remedy = "check id, revision and network, or give a directory with `path`"
+        raise UserError(f"backbone {hub} (revision {revision}): cannot be fetched: {error}; {remedy}") from None
+    # A snapshot's folder is named by its commit.
+    return folder, folder.name if folder.parent.name == "snapshots" else str(HfApi().model_info(hub).sha)

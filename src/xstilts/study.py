@@ -1,0 +1,810 @@
+"""The grid: which steps a study consists of, what each depends on, and where its outputs stand.
+
+Every step has one digest, over its slice of the config, its code and the digests of its inputs, and its outputs
+stand in a folder of that name. So a step whose digest is unchanged is never computed again, a changed one never overwrites or
+resumes another's files, and results may be moved, copied or cloned. Nothing here knows Snakemake or torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+
+from xstilts import config, digest, provenance, tasks
+from xstilts.config import Dataset, Split, Study
+from xstilts.errors import ConfigError, UserError
+from xstilts.tasks import sources
+from xstilts.tasks.base import Task
+
+NONE = "none"
+ENCODER = "encoder"
+REGIME = "zero-shot"
+SPLITS: tuple[Split, ...] = ("dev", "test")
+_LENGTHS = ("max_length", "doc_stride", "max_query_length", "max_answer_length", "n_best")
+_MODEL_FILES = ("model.safetensors", "config.json", "record.json")
+TABLES = ("cells.csv", "matrix.csv", "deltas.csv", "per_language.csv")
+FIGURES = ("deltas-dev", "deltas-test", "per-language-dev", "per-language-test")
+Phase = Literal[
+    "world",
+    "preflight",
+    "prepare",
+    "backbone",
+    "intermediate",
+    "finetune",
+    "predict",
+    "score",
+    "tabulate",
+    "figures",
+]
+
+
+_R = TypeVar("_R")
+_P = ParamSpec("_P")
+
+
+def _remembered(method: Callable[Concatenate[Plan, _P], _R]) -> Callable[Concatenate[Plan, _P], _R]:
+    """Each plan computes each answer once; a study asks for the same steps thousands of times."""
+
+    @wraps(method)
+    def answer(self: Plan, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        key = (method.__name__, args)
+        if key not in self.answers:
+            self.answers[key] = method(self, *args, **kwargs)
+        return cast(_R, self.answers[key])
+
+    return answer
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One node of the graph.
+
+    Attributes:
+        phase: the rule that makes it.
+        folders: its place below the phase's folder, which names the cell.
+        slice: the config that can change its output, plain JSON.
+        inputs: role: digest, of everything it reads.
+        code: module: digest, of everything it runs.
+        needs: the steps whose files it reads.
+        files: names of its outputs.
+        published: outputs at paths of their own, without a digest (tables and figures, where users look for them).
+        payload: what the script needs besides the slice (paths, hardware): changes nothing in the result.
+    """
+
+    phase: Phase
+    root: Path
+    folders: tuple[str, ...]
+    slice: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    code: Mapping[str, str]
+    needs: tuple[Step, ...] = ()
+    files: tuple[str, ...] = ("record.json",)
+    published: tuple[str, ...] = ()
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """What the outputs are known by."""
+        return digest.of([self.phase, self.slice, self.inputs, self.code])
+
+    @property
+    def name(self) -> str:
+        """The step as a user would call it: `finetune/xlm-roberta-large/mnli/xnli/seed-1`."""
+        return "/".join((self.phase, *self.folders))
+
+    @cached_property
+    def directory(self) -> Path:
+        """Folder of the outputs."""
+        return self.root.joinpath(_FOLDER[self.phase], *self.folders, self.digest)
+
+    @cached_property
+    def outputs(self) -> list[str]:
+        """Paths of all outputs."""
+        return [*(f"{self.directory}/{name}" for name in self.files), *self.published]
+
+    @cached_property
+    def done(self) -> bool:
+        """Are all outputs there?"""
+        return all(Path(path).exists() for path in self.outputs)
+
+    def job(self) -> str:
+        """What the rule hands to its script, as one line of JSON."""
+        plan = {"step": self.phase, "slice": self.slice, "inputs": self.inputs, "code": self.code}
+        head = {"name": self.name, "digest": self.digest, "output": str(self.directory)}
+        return digest.canonical({**head, **self.slice, **self.payload, "plan": plan})
+
+
+_FOLDER: dict[Phase, str] = {
+    "world": "world",
+    "preflight": "data/preflight",
+    "prepare": "data",
+    "backbone": "backbone",
+    "intermediate": "intermediate",
+    "finetune": "finetune",
+    "predict": "predictions",
+    "score": "scores",
+    "tabulate": "tables/made",
+    "figures": "figures/made",
+}
+
+
+# Phase: the file of its rule, and the group of settings under `compute.resources`.
+RULE_FILES: dict[Phase, str] = {
+    "world": "prepare",
+    "preflight": "prepare",
+    "figures": "tabulate",
+    **{phase: phase for phase in ("prepare", "backbone", "intermediate", "finetune", "predict", "score", "tabulate")},
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split of one dataset in one language: what steps depend on, and where it stands once prepared."""
+
+    split: Split
+    language: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Use:
+    """A dataset, and the kind and labels with which the study reads it."""
+
+    dataset: str
+    task: str
+
+    @property
+    def shape(self) -> tuple[str, tuple[str, ...]]:
+        task = tasks.get(self.task)
+        return task.kind, task.labels
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of one path through the graph; None where a phase did not happen."""
+
+    intermediate: int | None
+    finetune: int | None
+
+    @property
+    def folder(self) -> str:
+        """`seed-1`, or `seed-1-2` for nested seeds."""
+        numbers = dict.fromkeys(str(s) for s in (self.intermediate, self.finetune) if s is not None)
+        return "-".join(("seed", *numbers)) if numbers else "seedless"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One box of the matrix, for one path of seeds."""
+
+    backbone: str
+    intermediate: str
+    target: str
+    seeds: Seeds
+
+
+class Plan:
+    """All steps of a study.
+
+    Args:
+        study: the validated config.
+        results: folder under which the study's own folder stands.
+
+    Raises:
+        ConfigError: two uses of one dataset contradict each other.
+    """
+
+    def __init__(self, study: Study, results: Path = Path("results")) -> None:
+        self.study = study
+        self.root = results / study.study
+        self.left_out: dict[str, str] = {}
+        self._contents = digest.FileDigests(digest.memory_path())
+        self._steps: dict[tuple[Phase, tuple[str, ...]], Step] = {}
+        self._parts: dict[str, dict[tuple[Split, str], Part]] = {}
+        self._built = False
+        self.answers: dict[Any, Any] = {}
+        self.intermediates = self._available_intermediates()
+        self._uses = self._dataset_uses()
+
+    # --- names and seeds
+
+    def _available_intermediates(self) -> dict[str, config.Intermediate]:
+        kept = {}
+        for name, arm in self.study.intermediates.items():
+            reason = next((r for use in arm.tasks for d in self._datasets_of(use) if (r := self._unavailable(d))), None)
+            if reason:
+                self.left_out[name] = reason
+            else:
+                kept[name] = arm
+        return kept
+
+    def _unavailable(self, dataset: str) -> str | None:
+        """Why a licensed dataset cannot be used: the user has no copy of it."""
+        source = self.source(dataset)
+        if not source.licence or self.study.data.world:
+            return None
+        missing = sources.missing_files(source, self._files_root(source), "train", sources.ENGLISH)
+        return f"{dataset} is licensed ({source.licence}) and {missing[0]} is not there" if missing else None
+
+    def train_set(self, target: str) -> str | None:
+        """The task whose training data phase 3 uses for the target; None for retrieval."""
+        return self.study.targets[target].train_set or tasks.get(target).train_set
+
+    @_remembered
+    def train_sets(self) -> dict[str, list[str]]:
+        """Train set: the targets it serves, in the study's order; retrieval targets stand under `encoder`."""
+        groups: dict[str, list[str]] = {}
+        for target in self.study.targets:
+            groups.setdefault(self.train_set(target) or ENCODER, []).append(target)
+        return groups
+
+    def languages(self, target: str) -> tuple[str, ...]:
+        """The target's languages in this study."""
+        return self.study.targets[target].languages or config.xtreme_languages()[target]
+
+    def seeds(self, intermediate: str, group: str) -> list[Seeds]:
+        """Every path of seeds that leads through an intermediate to a train set (or straight to the encoder)."""
+        given = self.study.seeds
+        first: tuple[int | None, ...] = (None,) if intermediate == NONE else given.intermediate
+        if group == ENCODER:
+            return [Seeds(k, None) for k in first]
+        if given.finetune == "paired":
+            return [Seeds(None if intermediate == NONE else k, k) for k in given.intermediate]
+        return [Seeds(k, f) for k in first for f in given.finetune]
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell of the study."""
+        for backbone in self.study.backbones:
+            for intermediate in self.intermediates:
+                for target in self.study.targets:
+                    for seeds in self.seeds(intermediate, self.train_set(target) or ENCODER):
+                        yield Cell(backbone, intermediate, target, seeds)
+
+    # --- data
+
+    @_remembered
+    def source(self, dataset: str) -> Dataset:
+        """Where a dataset comes from: what xstilts knows of it, with the study's changes."""
+        known = config.known_datasets().get(dataset)
+        given = self.study.data.datasets.get(dataset)
+        if known is None and given is None:
+            problem = f"dataset {dataset!r} is not known"
+            raise ConfigError(f"data.datasets.{dataset}", problem, "say where it comes from")
+        if known is None or given is None:
+            return known or given or Dataset()
+        return known.model_copy(update={key: getattr(given, key) for key in given.model_fields_set})
+
+    def _files_root(self, source: Dataset) -> Path:
+        if self.study.data.world:
+            return self.world().directory
+        return Path(source.root or self.study.data.root)
+
+    def _on_hub(self, source: Dataset) -> bool:
+        data = self.study.data
+        return data.source == "hub" and not data.world and source.hub is not None
+
+    def _datasets_of(self, use: config.TaskUse) -> tuple[str, ...]:
+        return use.datasets or tasks.get(use.task).datasets or (use.task,)
+
+    def _dataset_uses(self) -> dict[str, tuple[Use, set[tuple[Split, str]]]]:
+        """Dataset: how it is read, and the parts that the study needs of it."""
+        uses: dict[str, tuple[Use, set[tuple[Split, str]]]] = {}
+        for task, datasets in self._trainings():
+            for dataset in datasets:
+                self._add_use(uses, Use(dataset, task), ((s, sources.ENGLISH) for s in ("train", "dev")))
+        for target in self.study.targets:
+            dataset = self.study.targets[target].dataset or target
+            self._add_use(uses, Use(dataset, target), ((s, lang) for s in SPLITS for lang in self.languages(target)))
+        return uses
+
+    def _trainings(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        for arm in self.intermediates.values():
+            for use in arm.tasks:
+                yield use.task, self._datasets_of(use)
+        for train_set in self.train_sets():
+            if train_set != ENCODER:
+                yield train_set, tasks.get(train_set).datasets or (train_set,)
+
+    def _add_use(
+        self,
+        uses: dict[str, tuple[Use, set[tuple[Split, str]]]],
+        use: Use,
+        parts: Iterable[tuple[Split, str]],
+    ) -> None:
+        source = self.source(use.dataset)
+        first, known = uses.setdefault(use.dataset, (use, set()))
+        if first.shape != use.shape:
+            problem = f"tasks {first.task} and {use.task} read it with different labels or kinds"
+            raise ConfigError(f"data.datasets.{use.dataset}", problem, "give each its own dataset name")
+        hub = self._on_hub(source)
+        known.update(part for part in parts if sources.has_part(source, *part, hub=hub))
+
+    @_remembered
+    def parts(self, dataset: str) -> dict[tuple[Split, str], Part]:
+        """The parts of a dataset that the study reads, by (split, language)."""
+        if dataset not in self._parts:
+            use, wanted = self._uses[dataset]
+            source = self.source(dataset)
+            self._parts[dataset] = {key: self._part(use, source, *key) for key in sorted(wanted)}
+        return self._parts[dataset]
+
+    def _part(self, use: Use, source: Dataset, split: Split, language: str) -> Part:
+        origin = sources.origin(source, split)
+        kind, labels = use.shape
+        described = {
+            "kind": kind,
+            "labels": labels,
+            "split": split,
+            "language": language,
+            "dev": source.dev and source.dev.model_dump(mode="json"),
+            "limit": {s: n for s, n in source.limit.items() if s in (split, origin)},
+        }
+        where, code = self._where(source, origin, language)
+        return Part(split, language, digest.of([described, where, code]))
+
+    def _where(self, source: Dataset, split: Split, language: str) -> tuple[Any, dict[str, str]]:
+        """What identifies the content of a published part, and the code that reads it."""
+        entry = ["xstilts.tasks.prepare"]
+        if self._on_hub(source) and source.hub is not None:
+            hub = source.hub.model_dump(mode="json", exclude={"splits", "config", "rows", "language_prefix"})
+            places = {"config": _for_language(source.hub.config, language), "split": source.hub.splits[split]}
+            prefix = source.hub.language_prefix.get(language)
+            return {**hub, **places, "prefix": prefix}, digest.code([*entry, "xstilts.tasks.hub"])
+        group = sources.group_for(source, split, language)
+        if group is None:
+            raise UserError(f"no files of split {split!r} in language {language!r}")
+        layout = group.model_dump(mode="json", exclude={"files", "languages", "codes"})
+        code = digest.code([*entry, f"xstilts.tasks.formats.{group.format}"])
+        return [layout, group.codes.get(language), self._content(source, split, language)], code
+
+    def _content(self, source: Dataset, split: Split, language: str) -> Any:
+        if self.study.data.world:
+            return [self._world_content(language), *sources.patterns(source, split, language)]
+        files = sources.local_files(source, self._files_root(source), split, language)
+        return [self._contents.of(path) for path in files]
+
+    @_remembered
+    def _world_content(self, language: str) -> str:
+        world = self.study.data.world
+        slice_ = world.model_dump(mode="json") if world else None
+        return digest.of([slice_, language, digest.code(["xstilts.mini.world"])])
+
+    @_remembered
+    def world(self) -> Step:
+        """The mini world's files, in every language that the study has."""
+        world = self.study.data.world
+        if world is None:
+            raise UserError("the study has no mini world")
+        codes = {code for target in self.study.targets for code in self.languages(target)}
+        codes.update(c for b in self.study.backbones.values() if b.train for c in b.train.languages)
+        slice_ = {**world.model_dump(mode="json"), "languages": sorted(codes | {sources.ENGLISH})}
+        return self._step("world", (), slice_, {}, self._code("world", "xstilts.mini.world"))
+
+    @_remembered
+    def preflight(self) -> Step:
+        """The check that every file the study needs is there, before anything runs."""
+        wanted = {
+            dataset: {
+                "source": self._source_dump(dataset),
+                "parts": [[p.split, p.language] for p in self.parts(dataset).values()],
+            }
+            for dataset in self.datasets()
+        }
+        slice_ = {"datasets": {d: v for d, v in wanted.items() if not self._on_hub(self.source(d))}}
+        return self._step("preflight", (), slice_, {}, self._code("preflight", "xstilts.tasks.preflight"))
+
+    def datasets(self) -> list[str]:
+        """Every dataset of the study, sorted."""
+        return sorted(self._uses)
+
+    @_remembered
+    def prepare(self, dataset: str) -> Step:
+        """A dataset, verified and converted."""
+        use, _ = self._uses[dataset]
+        parts = self.parts(dataset)
+        kind, labels = use.shape
+        source = self.source(dataset)
+        code: dict[str, str] = {}
+        for part in parts.values():
+            code |= self._where(source, sources.origin(source, part.split), part.language)[1]
+        payload = {
+            "dataset": dataset,
+            "kind": kind,
+            "labels": labels,
+            "source": self._source_dump(dataset),
+            "root": None if self._on_hub(source) else str(self._files_root(source)),
+            "parts": [[p.split, p.language] for p in parts.values()],
+        }
+        inputs = {f"{p.split}.{p.language}": p.digest for p in parts.values()}
+        first = self.world() if self.study.data.world else self.preflight()
+        return self._step("prepare", (dataset,), {}, inputs, self._code("prepare") | code, (first,), payload=payload)
+
+    @_remembered
+    def _source_dump(self, dataset: str) -> dict[str, Any]:
+        source = self.source(dataset)
+        on_hub = self._on_hub(source)
+        dump: dict[str, Any] = source.model_dump(mode="json", exclude={"files"} if on_hub else {"hub"})
+        return dump | {"root": None if on_hub else str(self._files_root(source))}
+
+    def _data(self, datasets: Iterable[str], split: Split) -> tuple[dict[str, str], list[str], tuple[Step, ...]]:
+        """Digests, paths and steps of the English parts of a training's datasets."""
+        digests, paths, steps = {}, [], []
+        for dataset in datasets:
+            part = self.parts(dataset).get((split, sources.ENGLISH))
+            if part is None:
+                continue
+            step = self.prepare(dataset)
+            digests[f"{split}:{dataset}"] = part.digest
+            paths.append(str(step.directory / f"{split}.{sources.ENGLISH}.parquet"))
+            steps.append(step)
+        return digests, paths, tuple(steps)
+
+    # --- training
+
+    @_remembered
+    def backbone(self, name: str) -> Step:
+        """Phase 1: a checkpoint fetched, taken from a directory, or trained from raw text."""
+        given = self.study.backbones[name]
+        if given.train is not None:
+            return self._pretrained(name, given.train)
+        slice_ = {"hub": given.hub, "revision": given.revision} if given.hub else {}
+        path = Path(given.path) if given.path else None
+        inputs = (
+            {p.name: self._contents.of(p) for p in sorted(path.iterdir()) if p.is_file()}
+            if path and path.is_dir()
+            else {}
+        )
+        payload = {"hub": given.hub, "revision": given.revision, "path": given.path}
+        code = self._code("backbone", "xstilts.models.fetch")
+        return self._step("backbone", (name,), slice_, inputs, code, files=_MODEL_FILES, payload=payload)
+
+    def _pretrained(self, name: str, training: config.BackboneTraining) -> Step:
+        root = self.world().directory if self.study.data.world else Path(self.study.data.root)
+        text = {lang: root / training.text.format(lang=lang) for lang in training.languages}
+        others = [lang for lang in training.languages if lang != sources.ENGLISH]
+        parallel = {lang: root / training.parallel.format(lang=lang) for lang in others} if training.parallel else {}
+        inputs = {}
+        for role, files in (("text", text), ("parallel", parallel)):
+            for lang, path in files.items():
+                inputs[f"{role}:{lang}"] = (
+                    self._world_content(lang) if self.study.data.world else self._contents.of(path)
+                )
+        payload = {
+            "text": {k: str(v) for k, v in text.items()},
+            "parallel": {k: str(v) for k, v in parallel.items()},
+            "compute": self._compute(ranks=1),
+        }
+        slice_ = {"training": training.model_dump(mode="json", exclude={"text", "parallel"})}
+        needs = (self.world(),) if self.study.data.world else ()
+        code = self._code("backbone", "xstilts.training.pretrain")
+        return self._step("backbone", (name,), slice_, inputs, code, needs, files=_MODEL_FILES, payload=payload)
+
+    @_remembered
+    def intermediate(self, backbone: str, name: str, seed: int) -> Step:
+        """Phase 2: one intermediate, from the backbone."""
+        use = self.intermediates[name].tasks[0]
+        folders = (backbone, name, Seeds(seed, None).folder)
+        start = self.backbone(backbone)
+        return self._training("intermediate", folders, use.task, self._datasets_of(use), backbone, start, seed)
+
+    def encoder(self, backbone: str, intermediate: str, seed: int | None) -> Step:
+        """The checkpoint that phase 3 starts from."""
+        if intermediate == NONE or seed is None:
+            return self.backbone(backbone)
+        return self.intermediate(backbone, intermediate, seed)
+
+    @_remembered
+    def finetune(self, backbone: str, intermediate: str, train_set: str, seeds: Seeds) -> Step:
+        """Phase 3: one train set, from an intermediate's encoder."""
+        start = self.encoder(backbone, intermediate, seeds.intermediate)
+        datasets = tasks.get(train_set).datasets or (train_set,)
+        folders = (backbone, intermediate, train_set, seeds.folder)
+        return self._training("finetune", folders, train_set, datasets, backbone, start, seeds.finetune or 0)
+
+    def _training(
+        self,
+        phase: Literal["intermediate", "finetune"],
+        folders: tuple[str, ...],
+        name: str,
+        datasets: tuple[str, ...],
+        backbone: str,
+        start: Step,
+        seed: int,
+    ) -> Step:
+        task = tasks.get(name)
+        hyper = config.hyperparameters(self.study, phase, name)
+        train, train_paths, train_steps = self._data(datasets, "train")
+        dev, dev_paths, dev_steps = self._data(datasets, "dev")
+        slice_ = {
+            "task": name,
+            "kind": task.kind,
+            "labels": task.labels,
+            "criterion": task.criterion,
+            "hyper": hyper.model_dump(mode="json"),
+            "backbone": {"pooling": self.study.backbones[backbone].pooling},
+            "seed": seed,
+            "precision": self.study.compute.precision,
+        }
+        payload = {
+            "phase": phase,
+            "checkpoint": str(start.directory),
+            "train": train_paths,
+            "dev": dev_paths,
+            "compute": self._compute(),
+            "work": str(self.root / "work" / phase / "-".join(folders)),
+        }
+        needs = (start, *dict.fromkeys((*train_steps, *dev_steps)))
+        code = self._code(phase, "xstilts.training.run", *_task_modules(task))
+        inputs = {"checkpoint": start.digest, **train, **dev}
+        return self._step(phase, folders, slice_, inputs, code, needs, files=_MODEL_FILES, payload=payload)
+
+    # --- evaluation
+
+    @_remembered
+    def predict(self, backbone: str, intermediate: str, group: str, seeds: Seeds) -> Step:
+        """Predictions of one checkpoint, for every target that it serves and every language."""
+        checkpoint = self._predictor(backbone, intermediate, group, seeds)
+        parts, needs = [], {checkpoint: None}
+        for target in self.train_sets()[group]:
+            dataset = self.study.targets[target].dataset or target
+            step = self.prepare(dataset)
+            needs[step] = None
+            for language in self.languages(target):
+                parts.append(self._predicted(target, language, step, backbone, group, checkpoint))
+        folders = (backbone, intermediate, group, seeds.folder)
+        inputs = {f"{p['task']}/{p['language']}": p["digest"] for p in parts}
+        files = ("record.json", *(f"{p['task']}/{p['language']}.parquet" for p in parts))
+        payload = {
+            "checkpoint": str(checkpoint.directory),
+            "parts": parts,
+            "batch_tokens": self.study.evaluation.batch_tokens,
+            "compute": self._compute(ranks=1),
+            "store": str(self.root / "predictions" / "store"),
+        }
+        slice_ = self._predict_slice(backbone, group)
+        return self._step("predict", folders, slice_, inputs, {}, tuple(needs), files=files, payload=payload)
+
+    def _evaluated(self, target: str, language: str) -> list[Part]:
+        """The dev and test parts of a target in one language."""
+        known = self.parts(self.study.targets[target].dataset or target)
+        return [known[split, language] for split in SPLITS if (split, language) in known]
+
+    def _predictor(self, backbone: str, intermediate: str, group: str, seeds: Seeds) -> Step:
+        if group == ENCODER:
+            return self.encoder(backbone, intermediate, seeds.intermediate)
+        return self.finetune(backbone, intermediate, group, seeds)
+
+    @_remembered
+    def _predict_slice(self, backbone: str, group: str) -> dict[str, Any]:
+        given = self.study.backbones[backbone]
+        slice_: dict[str, Any] = {
+            "precision": self.study.compute.precision,
+            "backbone": {"pooling": given.pooling},
+        }
+        if group == ENCODER:
+            layers = "all" if self.study.evaluation.retrieval_layers == "all" else [given.retrieval_layer]
+            length = config.retrieval_length(self.study)
+            retrieval = {
+                "layers": layers,
+                "max_length": length,
+                "neighbours": self.study.evaluation.neighbours,
+            }
+            return slice_ | {"hyper": None, "retrieval": retrieval}
+        hyper = config.hyperparameters(self.study, "finetune", group).model_dump(mode="json")
+        return slice_ | {"hyper": {key: hyper[key] for key in _LENGTHS}, "retrieval": None}
+
+    def _predicted(
+        self, target: str, language: str, data: Step, backbone: str, group: str, checkpoint: Step
+    ) -> dict[str, Any]:
+        """One prediction table: what it is and the digest of everything that defines it."""
+        task = tasks.get(target)
+        parts = {part.split: part.digest for part in self._evaluated(target, language)}
+        entries = ["xstilts.evaluation.predict", f"xstilts.tasks.features.{task.kind}"]
+        entries += [f"xstilts.evaluation.{m}" for m in ("embed", "search")] if group == ENCODER else []
+        defined = [
+            self._predict_slice(backbone, group),
+            [target, task.kind, task.labels, language],
+            [checkpoint.digest, parts],
+            self._code("predict", *entries),
+        ]
+        return {
+            "task": target,
+            "kind": task.kind,
+            "labels": task.labels,
+            "language": language,
+            "data": {split: str(data.directory / f"{split}.{language}.parquet") for split in parts},
+            "digest": digest.of(defined),
+        }
+
+    @_remembered
+    def score(self, cell: Cell) -> Step:
+        """The official metrics of one cell, per language and averaged."""
+        task = tasks.get(cell.target)
+        group = self.train_set(cell.target) or ENCODER
+        predicted = self.step("predict", (cell.backbone, cell.intermediate, group, cell.seeds.folder))
+        parts = [p for p in predicted.payload["parts"] if p["task"] == cell.target]
+        predictions = {p["language"]: f"{predicted.directory}/{cell.target}/{p['language']}.parquet" for p in parts}
+        scorer = task.scorer or task.criterion.split(".")[0]
+        slice_ = {
+            "task": cell.target,
+            "kind": task.kind,
+            "metrics": task.metrics,
+            "scorer": scorer,
+            "variant": self._variant(group),
+        }
+        code = self._code("score", "xstilts.evaluation.score", f"xstilts.metrics.{scorer}")
+        inputs = {p["language"]: p["digest"] for p in parts}
+        folders = (cell.backbone, cell.intermediate, cell.target, cell.seeds.folder)
+        files = ("scores.json", "record.json")
+        payload = {"predictions": predictions}
+        return self._step("score", folders, slice_, inputs, code, (predicted,), files, payload)
+
+    def _variant(self, group: str) -> str | None:
+        if group == ENCODER:
+            return None
+        return config.hyperparameters(self.study, "finetune", group).selection.checkpoint
+
+    # --- tables
+
+    @_remembered
+    def tabulate(self) -> Step:
+        """The study's tables, from every score."""
+        cells, inputs, needs = [], {}, []
+        for cell in self.cells():
+            step = self.score(cell)
+            needs.append(step)
+            inputs["/".join(step.folders)] = step.digest
+            cells.append({"cell": self._identity(cell), "scores": str(step.directory / "scores.json")})
+        slice_ = {
+            "study": self.study.study,
+            "targets": list(self.study.targets),
+            "intermediates": list(self.intermediates),
+            "headline_variants": self._headlines(),
+        }
+        payload = {"cells": cells, "tables": str(self.root / "tables"), "left_out": self.left_out}
+        code = self._code(
+            "tabulate", "xstilts.analysis.publish", "xstilts.analysis.tables", "xstilts.analysis.terminal"
+        )
+        published = tuple(str(self.root / "tables" / name) for name in TABLES)
+        return self._step("tabulate", (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
+
+    @_remembered
+    def figures(self) -> Step:
+        """Heat map of deltas and per-language figures, from the tables."""
+        tables = self.tabulate()
+        report = self.study.report
+        slice_ = {
+            "formats": report.figure_formats,
+            "delta_range": report.delta_range,
+            "targets": list(self.study.targets),
+            "intermediates": list(self.intermediates),
+        }
+        payload = {"tables": str(self.root / "tables"), "figures": str(self.root / "figures")}
+        code = self._code("figures", "xstilts.analysis.publish", "xstilts.analysis.figures")
+        names = (f"{name}.{suffix}" for name in FIGURES for suffix in report.figure_formats)
+        published = tuple(str(self.root / "figures" / name) for name in names)
+        inputs = {"tables": tables.digest}
+        return self._step("figures", (), slice_, inputs, code, (tables,), payload=payload, published=published)
+
+    def _identity(self, cell: Cell) -> dict[str, Any]:
+        return {
+            "study": self.study.study,
+            "backbone": cell.backbone,
+            "intermediate": cell.intermediate,
+            "target": cell.target,
+            "regime": REGIME,
+            "seed_intermediate": cell.seeds.intermediate,
+            "seed_finetune": cell.seeds.finetune,
+        }
+
+    def _headlines(self) -> dict[str, dict[str, str]]:
+        """Backbone: target: the variant that stands in the matrix, where there are several."""
+        retrieval = [t for t in self.study.targets if tasks.get(t).kind == "retrieval"]
+        return {
+            name: dict.fromkeys(retrieval, f"layer{backbone.retrieval_layer}")
+            for name, backbone in self.study.backbones.items()
+        }
+
+    # --- shared
+
+    def step(self, phase: Phase, folders: tuple[str, ...]) -> Step:
+        """The step at a place in the results.
+
+        Raises:
+            UserError: the study has no such step.
+        """
+        self._build()
+        if (phase, folders) not in self._steps:
+            raise UserError(f"study {self.study.study!r} has no step {'/'.join((phase, *folders))}")
+        return self._steps[phase, folders]
+
+    def folder(self, phase: Phase) -> str:
+        """Folder of a phase below the study's."""
+        return _FOLDER[phase]
+
+    @_remembered
+    def predicted_files(self, train_set: str) -> tuple[str, ...]:
+        """Names of the outputs of a prediction job: the same for every checkpoint of a train set."""
+        self._build()
+        return next(s.files for s in self._steps.values() if s.phase == "predict" and s.folders[2] == train_set)
+
+    def reads(self, step: Step) -> list[str]:
+        """Paths that a step reads and another step writes."""
+        if step.phase == "score":
+            return list(step.payload["predictions"].values())
+        return [path for need in step.needs for path in need.outputs]
+
+    def steps(self) -> list[Step]:
+        """Every step, upstream first within a cell."""
+        self._build()
+        return list(self._steps.values())
+
+    def _build(self) -> None:
+        if self._built:
+            return
+        self._built = True
+        for backbone in self.study.backbones:
+            for intermediate in self.intermediates:
+                for group in self.train_sets():
+                    for seeds in self.seeds(intermediate, group):
+                        self.predict(backbone, intermediate, group, seeds)
+        self.figures()
+        self._contents.save()
+
+    def _step(
+        self,
+        phase: Phase,
+        folders: tuple[str, ...],
+        slice_: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        code: Mapping[str, str],
+        needs: tuple[Step, ...] = (),
+        files: tuple[str, ...] = ("record.json",),
+        payload: Mapping[str, Any] | None = None,
+        published: tuple[str, ...] = (),
+    ) -> Step:
+        known = self._steps.get((phase, folders))
+        if known is not None:
+            return known
+        plain = json.loads(digest.canonical([slice_, payload or {}]))
+        step = Step(phase, self.root, folders, plain[0], inputs, code, needs, files, published, plain[1])
+        self._steps[phase, folders] = step
+        return step
+
+    @_remembered
+    def _code(self, phase: Phase, *entries: str) -> dict[str, str]:
+        found = digest.code(entries)
+        found[f"workflow/scripts/{phase}.py"] = digest.script(f"workflow/scripts/{phase}.py")
+        found[f"shell of {phase}"] = digest.shell(f"workflow/rules/{RULE_FILES[phase]}.smk")
+        if self.study.library_changes == "rerun":
+            found |= {f"library {name}": version for name, version in provenance.versions().items()}
+        return found
+
+    def _compute(self, ranks: int | None = None) -> dict[str, Any]:
+        keys = {"device", "ranks", "micro_batch", "threads", "deepspeed"}
+        dump: dict[str, Any] = self.study.compute.model_dump(mode="json", include=keys)
+        return dump | ({"ranks": ranks, "deepspeed": None} if ranks else {})
+
+
+def _for_language(given: str | Mapping[str, str], language: str) -> str:
+    return given.replace("{lang}", language) if isinstance(given, str) else given.get(language, language)
+
+
+def _task_modules(task: Task) -> list[str]:
+    """Modules that a training of the task reaches lazily."""
+    return [
+        f"xstilts.tasks.{task.name}",
+        f"xstilts.tasks.features.{task.kind}",
+        f"xstilts.metrics.{task.criterion.split('.')[0]}",
+    ]
+
+
+def notices(plan: Plan) -> None:
+    """Say on stderr what the study leaves out, before any GPU hour is spent."""
+    for name, reason in plan.left_out.items():
+        print(f"xstilts: intermediate {name!r} is left out: {reason}", file=sys.stderr)

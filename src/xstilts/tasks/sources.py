@@ -1,0 +1,57 @@
+"""Which files a part of a dataset is read from: pattern expansion only, nothing is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xstilts.config import Dataset, FileGroup, Split
+
+ENGLISH = "en"
+
+
+def group_for(source: Dataset, split: Split, language: str) -> FileGroup | None:
+    """The first group of files that serves the split in the language; None if none does."""
+    for group in source.files:
+        if split in group.files and (group.languages is None or language in group.languages):
+            return group
+    return None
+
+
+def origin(source: Dataset, split: Split) -> Split:
+    """The published split that a split is read from: train, where dev is cut from it."""
+    return "train" if split == "dev" and source.dev is not None else split
+
+
+def has_part(source: Dataset, split: Split, language: str, *, hub: bool) -> bool:
+    """Does the dataset have this split in this language? Training parts and dev cut from them are English."""
+    if split == "train" or (split == "dev" and source.dev is not None):
+        return language == ENGLISH
+    if split == "dev" and language in source.without_dev:
+        return False
+    if hub:
+        return source.hub is not None and split in source.hub.splits
+    return group_for(source, split, language) is not None
+
+
+def patterns(source: Dataset, split: Split, language: str) -> list[str]:
+    """The path patterns of a part, its language filled in; empty where the dataset has no such part."""
+    group = group_for(source, origin(source, split), language)
+    if group is None:
+        return []
+    given = group.files[origin(source, split)]
+    code = group.codes.get(language, language)
+    return [p.replace("{lang}", code) for p in ([given] if isinstance(given, str) else given)]
+
+
+def local_files(source: Dataset, root: Path, split: Split, language: str) -> list[Path]:
+    """Files of a part under `root`, globs expanded and sorted; a pattern without a match stays as it is (missing)."""
+    found: list[Path] = []
+    for pattern in patterns(source, split, language):
+        matches = sorted(root.glob(pattern)) if "*" in pattern else []
+        found.extend(matches or [root / pattern])
+    return found
+
+
+def missing_files(source: Dataset, root: Path, split: Split, language: str) -> list[Path]:
+    """Those files of a part that are not there."""
+    return [path for path in local_files(source, root, split, language) if not path.is_file()]

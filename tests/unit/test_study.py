@@ -1,0 +1,155 @@
+"""The grid: what a study consists of, by the definition of the protocol."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from xstilts import config
+from xstilts.errors import UserError
+from xstilts.study import Plan, Step
+
+ROOT = Path(__file__).parents[2]
+
+
+def plan(raw: dict[str, Any] | None = None, base: str = "mini") -> Plan:
+    """The plan of a committed config with changes laid over it."""
+    given = yaml.safe_load((ROOT / "config" / f"{base}.yaml").read_text(encoding="utf-8"))
+    return Plan(config.load(config.deep_merge(given, raw or {})))
+
+
+def digests(made: Plan) -> dict[str, str]:
+    return {step.name: step.digest for step in made.steps()}
+
+
+def changed(raw: dict[str, Any]) -> set[str]:
+    """Names of the steps of the changed mini study that are not steps of the unchanged one."""
+    before, after = digests(plan()), digests(plan(raw))
+    return {name for name, value in after.items() if before.get(name) != value}
+
+
+def phases(names: set[str]) -> set[str]:
+    return {name.split("/")[0] for name in names}
+
+
+def test_the_mini_study_is_ten_by_nine() -> None:
+    counts = Counter(step.phase for step in plan().steps())
+    assert counts["intermediate"] == 9
+    assert counts["finetune"] == 10 * 6
+    assert counts["predict"] == 10 * 7
+    assert counts["score"] == 10 * 9
+
+
+def test_the_full_study_has_six_finetunes_per_intermediate_and_seed() -> None:
+    made = plan(base="config")
+    assert set(made.left_out) == {"ccg"}
+    counts = Counter(step.phase for step in made.steps())
+    assert counts["intermediate"] == 8 * 3
+    assert counts["finetune"] == 6 * 9 * 3
+    assert counts["score"] == 7 * 9 * 3 + 2 * (8 * 3 + 1)
+
+
+def test_qa_targets_share_a_finetune_and_retrieval_needs_none() -> None:
+    made = plan()
+    assert made.train_sets()["squad_v1"] == ["xquad", "mlqa"]
+    assert made.train_sets()["encoder"] == ["bucc2018", "tatoeba"]
+    encoder = made.step("predict", ("mini", "mnli", "encoder", "seed-1"))
+    assert [need.phase for need in encoder.needs if need.phase not in ("prepare", "world")] == ["intermediate"]
+
+
+def test_the_baseline_starts_from_the_backbone() -> None:
+    finetune = plan().step("finetune", ("mini", "none", "mnli", "seed-1"))
+    assert finetune.inputs["checkpoint"] == plan().step("backbone", ("mini",)).digest
+
+
+def test_no_training_reads_a_test_part() -> None:
+    for step in plan(base="config").steps():
+        if step.phase in ("intermediate", "finetune"):
+            assert not [role for role in step.inputs if role.startswith("test")]
+            assert not [path for path in (*step.payload["train"], *step.payload["dev"]) if "/test." in path]
+
+
+def test_nested_seeds_cross_and_paired_seeds_do_not() -> None:
+    paired = plan({"seeds": {"intermediate": [1, 2], "finetune": "paired"}})
+    nested = plan({"seeds": {"intermediate": [1, 2], "finetune": [3, 4]}})
+    assert [s.folder for s in paired.seeds("mnli", "mnli")] == ["seed-1", "seed-2"]
+    assert [s.folder for s in nested.seeds("mnli", "mnli")] == ["seed-1-3", "seed-1-4", "seed-2-3", "seed-2-4"]
+    assert [s.folder for s in nested.seeds("none", "mnli")] == ["seed-3", "seed-4"]
+    assert [s.folder for s in nested.seeds("none", "encoder")] == ["seedless"]
+
+
+def test_a_finetune_learning_rate_reaches_its_own_train_set_only() -> None:
+    names = changed({"recipes": {"mini": {"finetune": {"pawsx": {"learning_rate": 5.0e-4}}}}})
+    assert {name for name in names if name.startswith("finetune")} == {
+        name for name in digests(plan()) if name.startswith("finetune") and "/pawsx/" in name
+    }
+    assert phases(names) == {"finetune", "predict", "score", "tabulate", "figures"}
+    assert not [name for name in names if name.startswith("score") and "/pawsx/" not in name]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"compute": {"ranks": 2, "threads": 2, "micro_batch": 4}},
+        {"compute": {"resources": {"finetune": {"gpu": 2}}}},
+        {"evaluation": {"batch_tokens": 1024}},
+        {"report": {"print_matrix": False}},
+    ],
+    ids=["devices", "resources", "inference batch", "display"],
+)
+def test_what_changes_no_result_changes_no_digest(raw: dict[str, Any]) -> None:
+    assert changed(raw) == set()
+
+
+def test_a_figure_option_redraws_the_figures_only() -> None:
+    assert changed({"report": {"figure_formats": ["svg"]}}) == {"figures"}
+
+
+def test_the_retrieval_layer_touches_retrieval_only() -> None:
+    names = changed({"backbones": {"mini": {"retrieval_layer": 2}}})
+    assert phases(names) == {"predict", "score", "tabulate", "figures"}
+    assert not [n for n in names if n.startswith("predict") and "/encoder/" not in n]
+
+
+def test_adding_a_seed_computes_its_cells_only() -> None:
+    names = changed({"seeds": {"intermediate": [1, 2]}})
+    assert {n for n in names if "seed-1" in n or "seedless" in n} == set()
+    assert "intermediate/mini/mnli/seed-2" in names
+
+
+def test_adding_a_language_retrains_nothing() -> None:
+    fewer = {"targets": {"xnli": {"languages": ["en", "qaa"]}}}
+    before, after = digests(plan(fewer)), digests(plan())
+    names = {name for name, value in after.items() if before.get(name) != value}
+    assert not phases(names) & {"backbone", "intermediate", "finetune"}
+    assert {n.split("/")[3] for n in names if n.startswith("predict")} == {"mnli"}
+    assert {n.split("/")[3] for n in names if n.startswith("score")} == {"xnli"}
+
+
+def test_two_readings_of_one_dataset_are_refused() -> None:
+    raw = {"intermediates": {"odd": {"tasks": [{"task": "qqp", "datasets": ["mnli"]}]}}}
+    with pytest.raises(UserError, match="read it with different labels"):
+        plan(raw)
+
+
+def test_planning_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, yaml; from xstilts.config import load; from xstilts.study import Plan;"
+        "Plan(load(yaml.safe_load(open('config/mini.yaml')))).steps();"
+        "print(sorted({'torch', 'transformers', 'pandas', 'datasets', 'pyarrow'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_jobs_are_plain_json_and_name_their_output() -> None:
+    step: Step = plan().step("finetune", ("mini", "mnli", "panx", "seed-1"))
+    job = __import__("json").loads(step.job())
+    assert job["output"].endswith(step.digest)
+    assert job["plan"]["inputs"] == step.inputs

@@ -1,0 +1,23 @@
+# Phase 1: a pretrained encoder is fetched, or a tiny one trained from raw text.
+rule backbone:
+    input:
+        inputs_of("backbone"),
+    output:
+        pattern("backbone", "model.safetensors", "config.json", "record.json"),
+    log:
+        log_of("backbone"),
+    benchmark:
+        benchmark_of("backbone")
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: COMPUTE.threads
+    resources:
+        gpu=gpus_of("backbone"),
+        nodes=1,
+        mem_mb=resource_of("backbone", "mem_mb"),
+        runtime=resource_of("backbone", "runtime"),
+    params:
+        job=job_of("backbone"),
+        python=sys.executable,
+    shell:
+        "{params.python} workflow/scripts/backbone.py {params.job:q} --log {log:q}"

@@ -1,0 +1,147 @@
+# What the rules share: the plan, and the functions by which a rule finds its step in it. No rule stands here.
+import gc
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.settings.enums import RerunTrigger
+
+from xstilts.config import load
+from xstilts.errors import UserError
+from xstilts.study import RULE_FILES, Plan, notices
+
+
+# A graph is built from many small objects that all stay: collecting garbage meanwhile costs a sixth of a dry run.
+gc.set_threshold(200_000, 50, 50)
+
+
+def open_plan():
+    """The plan of the study; a mistake in the config ends in one line."""
+    try:
+        plan = Plan(load(config))
+        plan.steps()
+    except UserError as error:
+        print(f"xstilts: {error}", file=sys.stderr)
+        sys.exit(1)
+    if workflow.is_main_process:
+        notices(plan)
+    return plan
+
+
+PLAN = open_plan()
+COMPUTE = PLAN.study.compute
+LIGHT = ("score", "tabulate", "figures")
+FOLDERS = {
+    "world": (),
+    "preflight": (),
+    "prepare": ("dataset",),
+    "backbone": ("backbone",),
+    "intermediate": ("backbone", "intermediate", "seeds"),
+    "finetune": ("backbone", "intermediate", "train_set", "seeds"),
+    "predict": ("backbone", "intermediate", "train_set", "seeds"),
+    "score": ("backbone", "intermediate", "target", "seeds"),
+    "tabulate": (),
+    "figures": (),
+}
+
+
+def step_of(phase, wildcards):
+    """The step that a job stands for; a path with another configuration's digest is refused."""
+    step = PLAN.step(phase, tuple(getattr(wildcards, name) for name in FOLDERS[phase]))
+    if getattr(wildcards, "digest", step.digest) != step.digest:
+        raise WorkflowError(
+            f"{step.name}: {wildcards.digest} belongs to another configuration; this one makes {step.digest}"
+        )
+    return step
+
+
+def pattern(phase, *names):
+    """Output paths of a phase, with wildcards for the cell and the digest."""
+    folder = "/".join(f"{{{name}}}" for name in FOLDERS[phase])
+    base = Path(str(PLAN.root), PLAN.folder(phase), folder, "{digest}")
+    return [str(base / name) for name in names]
+
+
+def log_of(phase):
+    """Log file of a phase's jobs."""
+    return str(
+        Path(
+            str(PLAN.root),
+            "logs",
+            phase,
+            *(f"{{{n}}}" for n in FOLDERS[phase]),
+            "{digest}.log",
+        )
+    )
+
+
+def benchmark_of(phase):
+    """Benchmark file of a phase's jobs."""
+    return (
+        log_of(phase).replace("/logs/", "/benchmarks/", 1).removesuffix(".log")
+        + ".jsonl"
+    )
+
+
+def digests_decide():
+    """The digest in a path says what is out of date, so Snakemake only has to see what is missing.
+
+    Its other triggers would rerun for things that change no result (docs/invalidation.md). The settings exist only once
+    the graph is built, so the input functions see to it.
+    """
+    workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
+
+
+def forced():
+    """With forced execution even a finished step must wait for what it reads."""
+    return bool(workflow.dag_settings.forceall or workflow.dag_settings.forcerun)
+
+
+def inputs_of(phase):
+    """Input function: what the job reads, if it has to run at all.
+
+    All inputs are ancient: their content is in the digest, so their age says nothing. A finished heavy step asks for none,
+    so that a checkpoint pruned or rebuilt for one job concerns no other.
+    """
+
+    def inputs(wildcards):
+        digests_decide()
+        step = step_of(phase, wildcards)
+        if step.done and not forced() and phase not in LIGHT:
+            return []
+        return [ancient(path) for path in PLAN.reads(step)]
+
+    return inputs
+
+
+def job_of(phase):
+    """Params function: the job's one argument."""
+    return lambda wildcards: step_of(phase, wildcards).job()
+
+
+def resource_of(phase, name):
+    """What a job of the phase asks the scheduler for."""
+    return getattr(COMPUTE.resources[RULE_FILES[phase]], name)
+
+
+def gpus_of(phase):
+    """GPUs of a job; none on a study that runs on CPUs."""
+    return resource_of(phase, "gpu") if COMPUTE.device == "cuda" else 0
+
+
+def launcher(phase):
+    """How a training starts: one process, or one per rank on this node."""
+    if COMPUTE.ranks == 1:
+        return shlex.quote(sys.executable)
+    return f"{shlex.quote(sys.executable)} -m torch.distributed.run --standalone --nproc_per_node={COMPUTE.ranks}"
+
+
+def everything(wildcards):
+    """Every file of the matrix: predictions too, so that a deleted one is made again."""
+    predictions = [
+        path
+        for step in PLAN.steps()
+        if step.phase == "predict"
+        for path in step.outputs
+    ]
+    return [*predictions, *PLAN.tabulate().outputs, *PLAN.figures().outputs]

@@ -1,0 +1,23 @@
+# Phase 3: the encoder is fine-tuned on a target's English training data, with a fresh head.
+rule finetune:
+    input:
+        inputs_of("finetune"),
+    output:
+        pattern("finetune", "model.safetensors", "config.json", "record.json"),
+    log:
+        log_of("finetune"),
+    benchmark:
+        benchmark_of("finetune")
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: COMPUTE.ranks * COMPUTE.threads
+    resources:
+        gpu=gpus_of("finetune"),
+        nodes=1,
+        mem_mb=resource_of("finetune", "mem_mb"),
+        runtime=resource_of("finetune", "runtime"),
+    params:
+        job=job_of("finetune"),
+        launcher=launcher("finetune"),
+    shell:
+        "{params.launcher} workflow/scripts/finetune.py {params.job:q} --log {log:q}"

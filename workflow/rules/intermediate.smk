@@ -1,0 +1,23 @@
+# Phase 2: the backbone is trained on an intermediate task, in English.
+rule intermediate:
+    input:
+        inputs_of("intermediate"),
+    output:
+        pattern("intermediate", "model.safetensors", "config.json", "record.json"),
+    log:
+        log_of("intermediate"),
+    benchmark:
+        benchmark_of("intermediate")
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: COMPUTE.ranks * COMPUTE.threads
+    resources:
+        gpu=gpus_of("intermediate"),
+        nodes=1,
+        mem_mb=resource_of("intermediate", "mem_mb"),
+        runtime=resource_of("intermediate", "runtime"),
+    params:
+        job=job_of("intermediate"),
+        launcher=launcher("intermediate"),
+    shell:
+        "{params.launcher} workflow/scripts/intermediate.py {params.job:q} --log {log:q}"

@@ -1,0 +1,30 @@
+# One job predicts every language of every target that its checkpoint serves, and loads it once. Checkpoints of
+# different train sets serve different targets, so each train set's rule has output files of its own.
+for train_set in PLAN.train_sets():
+
+    rule:
+        name:
+            f"predict_{train_set}"
+        input:
+            inputs_of("predict"),
+        output:
+            pattern("predict", *PLAN.predicted_files(train_set)),
+        log:
+            log_of("predict"),
+        benchmark:
+            benchmark_of("predict")
+        wildcard_constraints:
+            train_set=train_set,
+        conda:
+            "../../envs/xstilts.yaml"
+        threads: COMPUTE.threads
+        resources:
+            gpu=gpus_of("predict"),
+            nodes=1,
+            mem_mb=resource_of("predict", "mem_mb"),
+            runtime=resource_of("predict", "runtime"),
+        params:
+            job=job_of("predict"),
+            python=sys.executable,
+        shell:
+            "{params.python} workflow/scripts/predict.py {params.job:q} --log {log:q}"

@@ -1,0 +1,61 @@
+# The mini world, written in the formats in which the real datasets are published.
+rule world:
+    input:
+        inputs_of("world"),
+    output:
+        pattern("world", "record.json"),
+    log:
+        log_of("world"),
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: 1
+    resources:
+        mem_mb=resource_of("world", "mem_mb"),
+        runtime=resource_of("world", "runtime"),
+    params:
+        job=job_of("world"),
+        python=sys.executable,
+    shell:
+        "{params.python} workflow/scripts/world.py {params.job:q} --log {log:q}"
+
+
+# Every missing file is named at once, before anything else runs.
+rule preflight:
+    input:
+        inputs_of("preflight"),
+    output:
+        pattern("preflight", "record.json"),
+    log:
+        log_of("preflight"),
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: 1
+    resources:
+        mem_mb=resource_of("preflight", "mem_mb"),
+        runtime=resource_of("preflight", "runtime"),
+    params:
+        job=job_of("preflight"),
+        python=sys.executable,
+    shell:
+        "{params.python} workflow/scripts/preflight.py {params.job:q} --log {log:q}"
+
+
+# Each dataset is read, verified and converted once for the whole study.
+rule prepare:
+    input:
+        inputs_of("prepare"),
+    output:
+        pattern("prepare", "record.json"),
+    log:
+        log_of("prepare"),
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: 1
+    resources:
+        mem_mb=resource_of("prepare", "mem_mb"),
+        runtime=resource_of("prepare", "runtime"),
+    params:
+        job=job_of("prepare"),
+        python=sys.executable,
+    shell:
+        "{params.python} workflow/scripts/prepare.py {params.job:q} --log {log:q}"

@@ -1,0 +1,19 @@
+# The official metrics of one cell, per language and averaged.
+rule score:
+    input:
+        inputs_of("score"),
+    output:
+        pattern("score", "scores.json", "record.json"),
+    log:
+        log_of("score"),
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: 1
+    resources:
+        mem_mb=resource_of("score", "mem_mb"),
+        runtime=resource_of("score", "runtime"),
+    params:
+        job=job_of("score"),
+        python=sys.executable,
+    shell:
+        "{params.python} workflow/scripts/score.py {params.job:q} --log {log:q}"

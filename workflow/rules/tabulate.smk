@@ -1,0 +1,40 @@
+# All scores of the study in tables: cells, matrix, deltas, per language.
+rule tabulate:
+    input:
+        inputs_of("tabulate"),
+    output:
+        PLAN.tabulate().outputs,
+    log:
+        str(PLAN.root / "logs" / "tabulate.log"),
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: 1
+    resources:
+        mem_mb=resource_of("tabulate", "mem_mb"),
+        runtime=resource_of("tabulate", "runtime"),
+    params:
+        job=job_of("tabulate"),
+        python=sys.executable,
+    shell:
+        "{params.python} workflow/scripts/tabulate.py {params.job:q} --log {log:q}"
+
+
+# The tables as figures.
+rule figures:
+    input:
+        inputs_of("figures"),
+    output:
+        PLAN.figures().outputs,
+    log:
+        str(PLAN.root / "logs" / "figures.log"),
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: 1
+    resources:
+        mem_mb=resource_of("figures", "mem_mb"),
+        runtime=resource_of("figures", "runtime"),
+    params:
+        job=job_of("figures"),
+        python=sys.executable,
+    shell:
+        "{params.python} workflow/scripts/figures.py {params.job:q} --log {log:q}"

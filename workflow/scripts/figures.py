@@ -1,0 +1,6 @@
+"""Draw the study's figures."""
+
+from xstilts.job import main
+
+if __name__ == "__main__":
+    main("xstilts.analysis.publish:figures")
