@@ -1,0 +1,69 @@
+"""Checkpoints: ordinary Hugging Face directories of the encoder, with one head beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors.torch import load_file, save_file
+
+from xstilts import files
+from xstilts.errors import UserError
+from xstilts.models.encoder import load_encoder, load_tokenizer
+from xstilts.models.heads import HeadSpec
+from xstilts.models.task_model import TaskModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+__all__ = ["HEAD", "HEAD_SPEC", "load", "load_encoder", "load_tokenizer", "save", "save_encoder", "spec"]
+
+HEAD, HEAD_SPEC = "head.safetensors", "head.json"
+
+
+def save_encoder(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Write a bare encoder (config.json, model.safetensors) and its tokenizer into a directory."""
+    encoder.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+
+
+def save(model: TaskModel, task: str, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Write encoder, tokenizer and one task's head (head.safetensors, head.json) into a directory."""
+    save_encoder(model.encoder, tokenizer, directory)
+    state = {name: value.detach().cpu().contiguous() for name, value in model.heads[task].state_dict().items()}
+    save_file(state, directory / HEAD)
+    files.write_json(directory / HEAD_SPEC, asdict(model.specs[task]))
+
+
+def spec(directory: Path) -> HeadSpec:
+    """The head of a trained checkpoint.
+
+    Raises:
+        UserError: the checkpoint has no head, or a head.json of another shape.
+    """
+    path = directory / HEAD_SPEC
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return HeadSpec(**{**raw, "labels": tuple(raw["labels"])})
+    except FileNotFoundError:
+        raise UserError(f"{directory}: no {HEAD_SPEC}; give a checkpoint that was trained on a task") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a head's description ({error}); train the checkpoint again") from None
+
+
+def load(directory: Path) -> TaskModel:
+    """The model of a trained checkpoint, in float32 and evaluation mode on the CPU; its one head is `spec(directory)`.
+
+    Raises:
+        UserError: as `spec` and `load_encoder`, or weights that do not fit.
+    """
+    described = spec(directory)
+    model = TaskModel(load_encoder(directory), [described])
+    try:
+        model.heads[described.task].load_state_dict(load_file(directory / HEAD))
+    except (RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{directory / HEAD}: does not hold the head ({reason}); train the checkpoint again") from None
+    return model.eval()

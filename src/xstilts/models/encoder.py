@@ -1,0 +1,92 @@
+"""Pretrained encoders and tokenizers from local directories: safetensors only, never remote code."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from transformers import AutoConfig, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+from xstilts.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+def load_encoder(directory: Path) -> PreTrainedModel:
+    """The bare encoder of a Hugging Face directory in float32, without a pooler, with fused attention where it has it.
+
+    Raises:
+        UserError: the directory has no config or no safetensors weights, its architecture needs code of its own, or
+            the weights do not hold every parameter of the encoder.
+    """
+    _check(directory)
+    kind = _model_class(directory)
+    options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
+        options["add_pooling_layer"] = False
+    loaded: Any = kind.from_pretrained(directory, local_files_only=True, use_safetensors=True, **options)
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        problem = f"the weights lack {len(missing)} parameters of {kind.__name__}, first {missing[0]}"
+        raise UserError(f"{directory}: {problem}; give a directory whose weights fit its config.json")
+    encoder: PreTrainedModel = model
+    return encoder
+
+
+def _check(directory: Path) -> None:
+    present = ", ".join(sorted(p.name for p in directory.iterdir())) if directory.is_dir() else "no such directory"
+    if not (directory / "config.json").is_file():
+        raise UserError(f"{directory}: no config.json (found: {present}); give a Hugging Face model directory")
+    if not any((directory / name).is_file() for name in _WEIGHTS):
+        problem = f"no safetensors weights ({_WEIGHTS[0]}; found: {present})"
+        raise UserError(f"{directory}: {problem}; convert them to safetensors, other formats are never read")
+
+
+def _model_class(directory: Path) -> type[PreTrainedModel]:
+    try:
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        kind: Any = MODEL_MAPPING[type(config)]
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        remedy = "use an architecture that transformers itself contains"
+        raise UserError(f"{directory}: not an encoder that can be loaded ({reason}); {remedy}") from None
+    return cast("type[PreTrainedModel]", kind)
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a Hugging Face directory.
+
+    Raises:
+        UserError: there is none, or it has no padding token.
+    """
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{directory}: no tokenizer ({reason}); add its files, tokenizer.json best") from None
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+        problem = "has no padding token" if tokenizer.is_fast else "is not a fast one (no tokenizer.json)"
+        raise UserError(f"{directory}: the tokenizer {problem}; add it")
+    fast: PreTrainedTokenizerFast = tokenizer
+    return fast
+
+
+def check_length(config: PreTrainedConfig, max_length: int, key: str) -> None:
+    """Refuse inputs longer than the encoder has positions; RoBERTa's first position is its padding token's plus one.
+
+    Raises:
+        ConfigError: `max_length` is too long.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return
+    offset = config.pad_token_id + 1 if "roberta" in config.model_type or config.model_type == "camembert" else 0
+    if max_length > positions - offset:
+        problem = f"{max_length} tokens, but the backbone has {positions - offset} positions"
+        raise ConfigError(key, problem, "lower it")

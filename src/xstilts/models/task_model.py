@@ -1,0 +1,70 @@
+"""An encoder with one head per task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from xstilts.models import heads
+from xstilts.models.heads import HeadSpec
+from xstilts.tasks.features.common import IGNORED
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class TaskModel(nn.Module):
+    """Encoder and heads.
+
+    Args:
+        encoder: a bare encoder.
+        specs: one head each, freshly drawn; seed torch before for reproducible heads.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, specs: Sequence[HeadSpec]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.specs = {spec.task: spec for spec in specs}
+        self.heads = nn.ModuleDict({spec.task: heads.build(spec, encoder.config) for spec in specs})
+        self._typed = getattr(encoder.config, "type_vocab_size", 0) > 1
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+        choice_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        task: str | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Logits of a batch and, given labels, its loss.
+
+        Args:
+            input_ids, attention_mask, token_type_ids: (batch, length), or (batch, choices, length).
+            choice_mask: (batch, choices), true for real choices.
+            labels: as the kind's `collate` gives them.
+            task: the head to use; may be left out where there is only one.
+
+        Returns:
+            `logits`, as the kind's head gives them (choice: (batch, choices), -inf where there is none); with labels
+            also `loss`, the sum (not the mean) over labelled items, and `items`, their number.
+        """
+        ids, mask = input_ids.flatten(0, -2), attention_mask.flatten(0, -2)
+        extra = {} if token_type_ids is None or not self._typed else {"token_type_ids": token_type_ids.flatten(0, -2)}
+        hidden = self.encoder(input_ids=ids, attention_mask=mask, **extra).last_hidden_state
+        logits = self._head(task)(hidden, mask)
+        if choice_mask is not None:
+            logits = logits.view(choice_mask.shape).masked_fill(~choice_mask, -torch.inf)
+        outputs = {"logits": logits}
+        if labels is not None:
+            outputs["loss"] = heads.loss_sum(logits, labels)
+            outputs["items"] = labels.ne(IGNORED).sum()
+        return outputs
+
+    def _head(self, task: str | None) -> nn.Module:
+        if task is None:
+            (task,) = self.heads
+        return self.heads[task]

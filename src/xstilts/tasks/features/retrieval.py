@@ -1,0 +1,28 @@
+"""Single sentences for retrieval: one input per row, nothing to predict from it but its vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from xstilts.tasks.features.common import Encoded, Template, inputs, tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from xstilts.tasks.rows import RetrievalRow
+
+
+def encode(rows: Sequence[RetrievalRow], tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[Encoded]:
+    """One input per row, special tokens included, cut at its end to `max_length` tokens."""
+    template = Template.of(tokenizer, 1)
+    room = template.room(max_length)
+    ids = tokenize(tokenizer, (row["text"] for row in rows))
+    return [{**template.wrap(ids[row["text"]][:room]), "example": i} for i, row in enumerate(rows)]
+
+
+def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
+    """Padded inputs (batch, length)."""
+    return inputs(batch, pad_id)
