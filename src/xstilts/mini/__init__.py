@@ -1,0 +1,1 @@
+"""The mini world: a small synthetic multilingual world, written in the upstream formats of every dataset."""

@@ -1,0 +1,100 @@
+"""Multiple choice in English: HellaSwag, CosmosQA and CommonsenseQA.
+
+The four answers of HellaSwag and CosmosQA are two right or wrong pieces combined (2 x 2), so that every answer
+shares a piece with two others and none stands out without the context: chance is 25 %.
+
+    HellaSwag      what is done next: the opposite verb (opened, then closed) x the same object
+    CosmosQA       one of two told events: where (place) x when (time), or what: adjective x object
+    CommonsenseQA  where an object belongs (`lexicon.HOME`), out of the five common places: chance is 20 %
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import NamedTuple
+
+from xstilts.mini import events, lexicon, reading
+from xstilts.mini.events import Density, Event, Part, Phrase
+from xstilts.mini.grammar import Clause, question, sentence, tell, text
+from xstilts.mini.pairs import told
+from xstilts.mini.tongues import Vocabulary
+
+
+class Choice(NamedTuple):
+    """A multiple-choice item in words; `concept` is what it is about."""
+
+    context: str
+    question: str
+    answers: tuple[str, ...]
+    label: int
+    concept: str
+
+
+def hellaswag(rng: Random, part: Part, english: Vocabulary) -> Choice:
+    """What happened next: the context is one event, the question the beginning of the next sentence."""
+    event = events.draw(rng, part)
+    verbs = (lexicon.OPPOSITE_VERB[event.verb], events.unrelated_verb(rng, event.verb))
+    things = (event.object, events.other_phrase(rng, "object", event.object))
+    agent = _words(english, event, ("agent",))
+    endings = [
+        f"{_words(english, event._replace(verb=verb, object=thing), ('verb', 'object'))} ."
+        for verb in verbs
+        for thing in things
+    ]
+    return _shuffled(rng, tell(english, event), f"then {agent}", endings, event.object.head)
+
+
+def cosmosqa(rng: Random, part: Part, english: Vocabulary) -> Choice:
+    """A question about one of two told events."""
+    while True:
+        two = reading.draw_two(rng, part)
+        event, rest = rng.sample(two, 2)
+        makers = [slot for slot in ("place", "object") if _asks(event, slot)]
+        if makers:
+            break
+    slot = rng.choice(makers)
+    answers = _when_and_where(english, event, rest) if slot == "place" else _which(rng, english, event, rest)
+    words = reading.context(english, tuple(told(rng, e) for e in two))[0]
+    return _shuffled(rng, words, question(english, events.ask(event, slot)), answers, event.object.head)
+
+
+def _asks(event: Event, slot: str) -> bool:
+    return bool(event.time) if slot == "place" else bool(event.object.adjective)
+
+
+def _when_and_where(english: Vocabulary, event: Event, rest: Event) -> list[str]:
+    assert event.place and event.time and rest.place and rest.time
+    places, times = (event.place, rest.place), (event.time, rest.time)
+    return [
+        _words(english, event._replace(place=place, time=time), ("place", "time")) for place in places for time in times
+    ]
+
+
+def _which(rng: Random, english: Vocabulary, event: Event, rest: Event) -> list[str]:
+    adjective = rest.object.adjective
+    if adjective in ("", event.object.adjective):
+        adjective = events.other(rng, lexicon.ADJECTIVES, event.object.adjective)
+    return [
+        _words(english, event._replace(object=Phrase(head, "noun", word)), ("object",))
+        for word in (event.object.adjective, adjective)
+        for head in (event.object.head, rest.object.head)
+    ]
+
+
+def commonsenseqa(rng: Random, part: Part, english: Vocabulary) -> Choice:
+    """Where something is usually done with an object."""
+    event = events.draw(rng, part, Density(place=0.0))
+    asked = event.put("place", Phrase(events.WH["place"], "wh"))
+    home = lexicon.HOME[event.object.head]
+    answers = [home, *(place for place in lexicon.PLACES if place != home)]
+    return _shuffled(rng, "", question(english, asked), answers, event.object.head)
+
+
+def _words(english: Vocabulary, event: Event, slots: tuple[str, ...]) -> str:
+    return text(token for token in sentence(english, Clause(event)) if token.slot in slots)
+
+
+def _shuffled(rng: Random, context: str, asked: str, answers: list[str], concept: str) -> Choice:
+    """The item with its answers, the right one given first, in random order."""
+    order = rng.sample(range(len(answers)), len(answers))
+    return Choice(context, asked, tuple(answers[i] for i in order), order.index(0), concept)

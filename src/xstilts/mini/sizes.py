@@ -1,0 +1,62 @@
+"""How large the mini world is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from xstilts.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Items per dataset part. Training sets are English; dev and test are per language.
+
+    Attributes:
+        mnli, snli, qqp, squad_v1, squad_v2, hellaswag, ccg, cosmosqa, commonsenseqa, pawsx, udpos, panx, tydiqa:
+            training examples (questions for QA, sentences for tagging).
+        anli: training examples per round.
+        dev, test: examples per part, whatever the dataset.
+        tatoeba: sentence pairs per language.
+        bucc_pairs: translation pairs per part (sample, training) and language.
+        bucc_distractors: sentences without a translation, per part and side.
+        text_lines: lines of pretraining text per language.
+        parallel_pairs: translation pairs for pretraining per language other than English.
+    """
+
+    mnli: int = 4000
+    snli: int = 2000
+    anli: int = 1000
+    qqp: int = 4000
+    squad_v1: int = 6000
+    squad_v2: int = 6000
+    hellaswag: int = 4000
+    ccg: int = 2000
+    cosmosqa: int = 4000
+    commonsenseqa: int = 2000
+    pawsx: int = 4000
+    udpos: int = 2000
+    panx: int = 2000
+    tydiqa: int = 6000
+    dev: int = 150
+    test: int = 150
+    tatoeba: int = 200
+    bucc_pairs: int = 150
+    bucc_distractors: int = 150
+    text_lines: int = 4200
+    parallel_pairs: int = 1800
+
+    @classmethod
+    def of(cls, changes: Mapping[str, int]) -> Sizes:
+        """The default sizes with some changed.
+
+        Raises:
+            ConfigError: a name that is no size, or a size below 1.
+        """
+        names = [field.name for field in fields(cls)]
+        for name, value in changes.items():
+            if name not in names:
+                raise ConfigError(f"sizes.{name}", "the mini world has no such size", f"use {', '.join(names)}")
+            if value < 1:
+                raise ConfigError(f"sizes.{name}", f"{value} is less than 1", "give a positive number")
+        return cls(**changes)
