@@ -9,6 +9,8 @@ import torch
 
 from xstilts.evaluation import search
 
+CPU = torch.device("cpu")
+
 
 def vectors(count: int, dimension: int, seed: int) -> torch.Tensor:
     return search.prepared(torch.randn(count, dimension, generator=torch.Generator().manual_seed(seed)), False)
@@ -25,7 +27,7 @@ def test_neighbours_are_exact_both_ways(monkeypatch: pytest.MonkeyPatch, n: int,
     monkeypatch.setattr(search, "_ROWS", 256)
     monkeypatch.setattr(search, "_COLUMNS", 300)
     x, y = vectors(n, 8, 1), vectors(m, 8, 2)
-    forward, backward = search.both_ways(x, y, k, "cpu")
+    forward, backward = search.both_ways(x, y, k, CPU)
     assert forward.index.tolist() == brute(x, y, min(k, m))
     assert backward.index.tolist() == brute(y, x, min(k, n))
     found = (x[:, None] * y[forward.index]).sum(-1)
@@ -35,7 +37,7 @@ def test_neighbours_are_exact_both_ways(monkeypatch: pytest.MonkeyPatch, n: int,
 def test_small_vectors_do_not_matter_but_their_direction_does() -> None:
     x = search.prepared(torch.tensor([[1e-3, 0.0], [0.0, 50.0]]), False)
     y = search.prepared(torch.tensor([[0.0, 1e-4], [9.0, 1.0]]), False)
-    forward, _ = search.both_ways(x, y, 1, "cpu")
+    forward, _ = search.both_ways(x, y, 1, CPU)
     assert forward.index.tolist() == [[1], [0]]
 
 
@@ -52,7 +54,7 @@ def test_margins_by_hand() -> None:
     Margins: x0 y0 1 / 0.65, x0 y1 0.6 / 0.75, x1 y0 0, x1 y1 0.8 / 0.55.
     """
     x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.6, 0.8]])
-    forward, backward = search.best_by_margin(x, y, 2, "cpu")
+    forward, backward = search.best_by_margin(x, y, 2, CPU)
     assert forward.index.tolist() == backward.index.tolist() == [0, 1]
     assert forward.margin.tolist() == pytest.approx([1 / 0.65, 0.8 / 0.55])
     assert backward.margin.tolist() == pytest.approx([1 / 0.65, 0.8 / 0.55])

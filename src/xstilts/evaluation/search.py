@@ -47,7 +47,7 @@ def prepared(vectors: torch.Tensor, centred: bool) -> torch.Tensor:
     return functional.normalize(vectors - vectors.mean(0) if centred else vectors, dim=1)
 
 
-def both_ways(x: torch.Tensor, y: torch.Tensor, k: int, device: str) -> tuple[Neighbours, Neighbours]:
+def both_ways(x: torch.Tensor, y: torch.Tensor, k: int, device: torch.device) -> tuple[Neighbours, Neighbours]:
     """The k nearest of `y` for each of `x`, and of `x` for each of `y`, exactly; each product is computed once.
 
     Args:
@@ -97,7 +97,7 @@ class Candidates:
     margin: torch.Tensor
 
 
-def best_by_margin(x: torch.Tensor, y: torch.Tensor, k: int, device: str) -> tuple[Candidates, Candidates]:
+def best_by_margin(x: torch.Tensor, y: torch.Tensor, k: int, device: torch.device) -> tuple[Candidates, Candidates]:
     """Best candidates from `x` to `y` and back, by cosine over the mean cosine of both sides' k neighbours.
 
     Args:

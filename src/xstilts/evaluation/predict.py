@@ -1,0 +1,204 @@
+"""Predictions of one checkpoint for every target, split and language that it serves, loaded once."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from xstilts import files, provenance
+from xstilts.config import Hyperparameters
+from xstilts.errors import ConfigError, UserError
+from xstilts.evaluation.batches import by_tokens
+from xstilts.job import terminal
+from xstilts.models import checkpoint
+from xstilts.models.heads import HeadSpec
+from xstilts.models.task_model import TaskModel
+
+_SCORES = pa.list_(pa.float32())
+_SCHEMAS = {
+    "pair": pa.schema({"id": pa.string(), "gold": pa.string(), "prediction": pa.string(), "logits": _SCORES}),
+    "tagging": pa.schema(
+        {
+            "id": pa.string(),
+            "gold": pa.list_(pa.string()),
+            "prediction": pa.list_(pa.string()),
+            "log_probabilities": pa.list_(_SCORES),
+        }
+    ),
+    "span": pa.schema(
+        {
+            "id": pa.string(),
+            "gold": pa.list_(pa.string()),
+            "prediction": pa.string(),
+            "start": pa.int32(),
+            "end": pa.int32(),
+            "log_probability": pa.float32(),
+            "log_normaliser": pa.float32(),
+            "n_best": pa.list_(
+                pa.struct(
+                    {
+                        "text": pa.string(),
+                        "start": pa.int32(),
+                        "end": pa.int32(),
+                        "log_probability": pa.float32(),
+                    }
+                )
+            ),
+        }
+    ),
+}
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+Part = dict[str, Any]
+Predictor = Callable[[Part, list[Any]], pa.Table]
+
+
+def predict(job: dict[str, Any]) -> None:
+    """Write one prediction table for every part, each as soon as it is finished, and the job's record last.
+
+    Tables are kept in the job's store under their digests; a part that is there already is not predicted again, and a
+    checkpoint none of whose parts is to be predicted is not loaded.
+
+    Args:
+        job: a PredictJob: name, digest, plan, checkpoint, precision, hyper (lengths; None for retrieval), retrieval
+            (layers, max_length, neighbours), batch_tokens, compute, parts (task, kind, labels, split, language, data,
+            digest), store and output (directories).
+
+    Raises:
+        UserError: the checkpoint cannot be read, does not fit a part's task, or gives no numbers.
+    """
+    started = time.time()
+    torch.set_num_threads(job["compute"]["threads"])
+    predictor: Predictor | None = None
+    counts = {"parts": len(job["parts"]), "predicted": 0, "rows": 0}
+    for part in tqdm(job["parts"], desc="predict", unit="part", file=terminal(), disable=terminal() is None):
+        kept = Path(job["store"]) / f"{part['digest']}.parquet"
+        if not kept.is_file():
+            predictor = predictor or _loaded(job)
+            counts["rows"] += _predict_part(predictor, part, kept)
+            counts["predicted"] += 1
+        _publish(kept, Path(job["output"]) / part["task"] / f"{part['split']}.{part['language']}.parquet")
+    files.write_json(Path(job["output"]) / files.RECORD, provenance.record(job, started, **counts))
+
+
+def _predict_part(predictor: Predictor, part: Part, kept: Path) -> int:
+    started = time.time()
+    rows = pq.read_table(part["data"]).to_pylist()
+    table = predictor(part, rows)
+    with files.atomic(kept) as temporary:
+        pq.write_table(table, temporary)
+    seconds = time.time() - started
+    print(f"{part['task']} {part['split']}.{part['language']}: {len(rows)} rows, {seconds:.1f} s", file=sys.stderr)
+    return len(rows)
+
+
+def _publish(kept: Path, output: Path) -> None:
+    """Put a stored table into its place, without a second copy where the file system can."""
+    with files.atomic(output) as temporary:
+        try:
+            os.link(kept, temporary)
+        except OSError:
+            shutil.copyfile(kept, temporary)
+
+
+def _loaded(job: dict[str, Any]) -> Predictor:
+    """The checkpoint, ready to predict: with its trained head, or as a bare encoder for retrieval."""
+    device, directory = _device(job["compute"]["device"]), Path(job["checkpoint"])
+    tokenizer = checkpoint.load_tokenizer(directory)
+    if job["hyper"] is not None:
+        model = checkpoint.load(directory).to(device)
+        hyper = Hyperparameters.model_construct(**job["hyper"])
+        return _Trained(directory, model, tokenizer, hyper, job["batch_tokens"], job["precision"])
+    embed = importlib.import_module("xstilts.evaluation.embed")
+    encoder: Any = checkpoint.load_encoder(directory)
+    embedder = embed.Embedder(encoder.to(device).eval(), tokenizer, job["retrieval"]["max_length"], job["batch_tokens"])
+
+    def retrieve(part: Part, rows: list[Any]) -> pa.Table:
+        with _precision(job["precision"], device):
+            return embed.table(part["task"], rows, embedder, job["retrieval"])
+
+    return retrieve
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("compute.device", "cuda, but no GPU is visible to this job", "grant it one, or set cpu")
+    return torch.device(name)
+
+
+def _precision(name: str, device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, _DTYPES[name]) if name in _DTYPES else nullcontext()
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A trained checkpoint and how it is run."""
+
+    directory: Path
+    model: TaskModel
+    tokenizer: Any
+    hyper: Hyperparameters
+    batch_tokens: int
+    precision: str
+
+    def __call__(self, part: Part, rows: list[Any]) -> pa.Table:
+        """The prediction table of one part; its metadata holds the labels in the order of the head's outputs."""
+        (spec,) = self.model.specs.values()
+        self._check(spec, part)
+        features = importlib.import_module(f"xstilts.tasks.features.{part['kind']}")
+        encoded = features.encode(rows, self.tokenizer, self.hyper, spec.labels)
+        results: list[Any] = [None] * len(encoded)
+        for batch in by_tokens([one["tokens"] for one in encoded], self.batch_tokens):
+            decoded = self._run(features, [encoded[i] for i in batch])
+            for place, result in zip(batch, decoded, strict=True):
+                results[place] = result
+        predictions = features.rejoin(results, encoded, rows, spec.labels)
+        schema = _SCHEMAS[part["kind"]].with_metadata({"labels": json.dumps(spec.labels)})
+        return pa.table({name: _column(predictions, schema.field(name)) for name in schema.names}, schema=schema)
+
+    @torch.inference_mode()
+    def _run(self, features: Any, batch: list[Any]) -> list[Any]:
+        inputs = features.collate(batch, self.tokenizer.pad_token_id)
+        inputs.pop("labels")
+        device = self.model.encoder.device
+        with _precision(self.precision, device):
+            logits = self.model(**{name: tensor.to(device) for name, tensor in inputs.items()})["logits"]
+        if bool(logits.isnan().any()):
+            raise UserError(f"{self.directory}: gives scores that are not numbers (NaN); train it again or use fp32")
+        decoded: list[Any] = features.decode(logits, batch, self.hyper)
+        return decoded
+
+    def _check(self, spec: HeadSpec, part: Part) -> None:
+        """Refuse a head of another kind or with other labels than the task's (span heads have no task labels)."""
+        if spec.kind != part["kind"]:
+            problem = f"its head is of kind {spec.kind!r}, {part['task']} needs {part['kind']!r}"
+        elif part["kind"] != "span" and set(spec.labels) != set(part["labels"]):
+            problem = f"its head's labels are {_listed(spec.labels)}, those of {part['task']} {_listed(part['labels'])}"
+        else:
+            return
+        raise UserError(f"{self.directory}: {problem}; give a checkpoint trained for this task")
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(labels) or "none"
+
+
+def _column(predictions: list[dict[str, Any]], field: pa.Field) -> pa.Array:
+    values = [prediction[field.name] for prediction in predictions]
+    if field.name == "log_probabilities":
+        values = [list(words) for words in values]  # Arrow takes lists of vectors, not matrices
+    return pa.array(values, type=field.type)
