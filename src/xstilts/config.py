@@ -64,9 +64,14 @@ class HubSource(Model):
         "default",
         description="Configuration; `{lang}` stands for the language; a mapping gives one per language.",
     )
+    folders: bool = Field(
+        False,
+        description="`config` names a folder of the repository, as on the hub's branch refs/convert/parquet.",
+    )
     splits: dict[Split, str] = Field(description="The hub's split name for each of train, dev, test.")
     columns: dict[str, str] = Field({}, description="Our field: the hub's column (dots reach into structs).")
     labels: dict[str, str] = Field({}, description="The hub's label (as text): ours.")
+    drop_labels: tuple[str, ...] = Field((), description="Rows with these labels are left out and counted (SNLI's -1).")
     language_prefix: dict[str, str] = Field(
         {}, description="Where one table holds all languages: language code: prefix of its ids."
     )
@@ -92,6 +97,9 @@ class FileGroup(Model):
     )
     drop_labels: tuple[str, ...] = Field(
         (), description="Rows with these labels are left out and counted (SNLI's `-`)."
+    )
+    drop_short_rows: bool = Field(
+        False, description="Rows with too few columns are left out and counted (GLUE's QQP has some), not refused."
     )
 
 
