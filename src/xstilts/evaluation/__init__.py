@@ -1,0 +1,1 @@
+"""From predictions to scores: retrieval and mining, XTREME submission files and the official scorer."""

@@ -1,0 +1,1 @@
+"""Official metrics, one module per family so that each has its own digest; all values are percentages."""
