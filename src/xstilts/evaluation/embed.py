@@ -19,7 +19,7 @@ from xstilts.evaluation.batches import by_tokens
 from xstilts.metrics import retrieval as metric
 from xstilts.models.encoder import check_length
 from xstilts.models.pooling import mean
-from xstilts.tasks.features import retrieval as features
+from xstilts.tasks.features.retrieval import collate, encode
 from xstilts.tasks.rows import RetrievalRow
 
 _LAYER_BYTES = 8 * 2**30  # vectors held at a time; more layers than fit take more passes of the encoder
@@ -92,10 +92,10 @@ class Embedder:
             UserError: a vector is not finite.
         """
         check_length(self.model.config, self.max_length, "recipe.retrieval.max_length")
-        encoded = features.encode(rows, self.tokenizer, self.max_length)
+        encoded = encode(rows, self.tokenizer, self.max_length)
         found = torch.empty(len(layers), len(rows), int(self.model.config.hidden_size))
         for batch in by_tokens([one["tokens"] for one in encoded], self.batch_tokens):
-            inputs = features.collate([encoded[i] for i in batch], self.tokenizer.pad_token_id)
+            inputs = collate([encoded[i] for i in batch], self.tokenizer.pad_token_id)
             inputs = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
             hidden = self.model(**inputs, output_hidden_states=True).hidden_states
             for place, layer in enumerate(layers):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +21,6 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from xstilts import files, provenance
-from xstilts.config import Hyperparameters
 from xstilts.errors import ConfigError, UserError
 from xstilts.evaluation.batches import by_tokens
 from xstilts.job import terminal
@@ -121,7 +121,7 @@ def _loaded(job: dict[str, Any]) -> Predictor:
     tokenizer = checkpoint.load_tokenizer(directory)
     if job["hyper"] is not None:
         model = checkpoint.load(directory).to(device)
-        hyper = Hyperparameters.model_construct(**job["hyper"])
+        hyper = SimpleNamespace(**job["hyper"])
         return _Trained(directory, model, tokenizer, hyper, job["batch_tokens"], job["precision"])
     embed = importlib.import_module("xstilts.evaluation.embed")
     encoder: Any = checkpoint.load_encoder(directory)
@@ -146,12 +146,12 @@ def _precision(name: str, device: torch.device) -> AbstractContextManager[Any]:
 
 @dataclass(frozen=True)
 class _Trained:
-    """A trained checkpoint and how it is run."""
+    """A trained checkpoint and how it is run; `hyper` holds the lengths of `config.Hyperparameters`."""
 
     directory: Path
     model: TaskModel
     tokenizer: Any
-    hyper: Hyperparameters
+    hyper: SimpleNamespace
     batch_tokens: int
     precision: str
 

@@ -52,9 +52,7 @@ def read_lines(path: Path, most_segments: int) -> list[tuple[str, ...]]:
             problem = f"{len(parts)} segments separated by tabs, expected at most {most_segments}"
             raise DataError(path, problem, "replace the other tabs by spaces", number)
         if len(parts) > 1 and not all(parts):
-            raise DataError(
-                path, "an empty segment beside a tab", "remove the tab or fill the segment", number
-            )
+            raise DataError(path, "an empty segment beside a tab", "remove the tab or fill the segment", number)
     if not any(parts[0] for parts in lines):
         raise DataError(path, "the file holds no text", "give a file with one text a line")
     return lines
@@ -64,16 +62,12 @@ def _decoded(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise DataError(
-            path, f"cannot be read ({error.strerror})", "give a text file, one text a line"
-        ) from None
+        raise DataError(path, f"cannot be read ({error.strerror})", "give a text file, one text a line") from None
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            path, f"not UTF-8 (byte 0x{raw[error.start]:02x})", "convert the file to UTF-8", line
-        ) from None
+        raise DataError(path, f"not UTF-8 (byte 0x{raw[error.start]:02x})", "convert the file to UTF-8", line) from None
 
 
 def text_source(lines: Sequence[Segments]) -> Source:
@@ -137,9 +131,7 @@ def batches(
     chances = np.concatenate(parts)
     while True:
         drawn = rng.choice(len(sources), size=batch * _POOL, p=chances)
-        inputs = [
-            assemble(sources[s].draw(int(rng.integers(sources[s].size)), rng), max_length) for s in drawn
-        ]
+        inputs = [assemble(sources[s].draw(int(rng.integers(sources[s].size)), rng), max_length) for s in drawn]
         inputs.sort(key=len)
         for start in rng.permutation(_POOL) * batch:
             yield inputs[start : start + batch]

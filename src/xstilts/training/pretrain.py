@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 import torch
@@ -17,11 +18,13 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from xstilts import files, provenance
-from xstilts.config import BackboneTraining
 from xstilts.errors import ConfigError, DataError
 from xstilts.job import terminal
 from xstilts.training import mlm
 from xstilts.training.tokenizer import BOS, EOS, PAD, train_tokenizer
+
+if TYPE_CHECKING:
+    from xstilts.config import BackboneTraining
 
 _BETAS, _WEIGHT_DECAY, _CLIP, _WARMUP, _INIT_RANGE = (0.9, 0.98), 0.01, 1.0, 0.1, 0.05
 _ENGLISH = "en"
@@ -76,7 +79,7 @@ def pretrain(job: dict[str, Any]) -> None:
         DataError: a text file that is missing, empty or malformed; names file and line.
     """
     started = time.time()
-    training = BackboneTraining.model_validate(job["training"])
+    training = cast("BackboneTraining", SimpleNamespace(**job["training"]))  # validated where the study was read
     _check(training)
     corpus = _read(training, job["text"], job["parallel"])
     torch.set_num_threads(job["compute"]["threads"])
@@ -113,9 +116,7 @@ def _check(training: BackboneTraining) -> None:
         problem = f"{training.max_length} is more than `positions` ({training.positions})"
         raise ConfigError(f"{key}.max_length", problem, "lower it or raise `positions`")
     if training.aligned_lines and len(training.languages) < 2:
-        raise ConfigError(
-            f"{key}.aligned_lines", "needs two languages or more", "add languages or set it to 0"
-        )
+        raise ConfigError(f"{key}.aligned_lines", "needs two languages or more", "add languages or set it to 0")
 
 
 def _read(training: BackboneTraining, text: dict[str, str], parallel: dict[str, str]) -> _Corpus:
@@ -146,9 +147,7 @@ def _read_pairs(path: Path) -> Lines:
     lines = mlm.read_lines(path, most_segments=2)
     for number, parts in enumerate(lines, start=1):
         if len(parts) != 2:
-            raise DataError(
-                path, "expected English, a tab, its translation", "correct or remove the line", number
-            )
+            raise DataError(path, "expected English, a tab, its translation", "correct or remove the line", number)
     return lines
 
 
@@ -168,9 +167,7 @@ def _tokenizer_texts(corpus: _Corpus, training: BackboneTraining) -> list[str]:
     return chosen
 
 
-def _inputs(
-    corpus: _Corpus, training: BackboneTraining, tokenizer: PreTrainedTokenizerFast
-) -> Iterator[mlm.Batch]:
+def _inputs(corpus: _Corpus, training: BackboneTraining, tokenizer: PreTrainedTokenizerFast) -> Iterator[mlm.Batch]:
     """Endless masked batches."""
     text = {code: _encoded(tokenizer, lines) for code, lines in corpus.text.items()}
     parallel = [_encoded(tokenizer, pairs) for pairs in corpus.parallel.values()]
