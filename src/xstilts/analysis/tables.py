@@ -1,12 +1,13 @@
 """From score files to the study's tables: every number, the matrix, the deltas, and the languages.
 
-`cells.csv` holds every measured number; the other three derive from it alone. Values are percentages rounded to
-eight decimals: finer than any metric resolves, coarser than the last bits in which two machines differ.
+`cells.csv` holds every measured number; the other three derive from it alone. Values are percentages with eight
+decimals: finer than any metric resolves, coarser than the last bits in which two machines differ.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,11 @@ def _write(path: Path, table: pd.DataFrame) -> None:
     numbers = table.select_dtypes("float").round(8) + 0.0  # no minus zero
     text = table.assign(**{str(name): numbers[name] for name in numbers})
     text.to_csv(path, index=False, float_format="%.11g", lineterminator="\n")
+
+
+def read(directory: Path, name: str) -> pd.DataFrame:
+    """One of the written tables; only an empty field is missing, so that an intermediate may be called `NA`."""
+    return pd.read_csv(directory / f"{name}.csv", keep_default_na=False, na_values=[""])
 
 
 def read_cells(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -145,14 +151,16 @@ def _wide(means: pd.Series[float], split: str, index: pd.MultiIndex, targets: Se
 
 def _with_averages(frame: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
     """The matrix's columns in order, averages computed over the targets that each row has."""
-    trained = [target for target in targets if tasks.get(target).kind != "retrieval"]
-    frame = frame.assign(
-        avg=frame[list(targets)].mean(axis=1),
-        avg_without_retrieval=frame[trained].mean(axis=1),
-        targets=frame[list(targets)].notna().sum(axis=1),
-    )
+    averages = {name: frame[of].mean(axis=1) for name, of in averaged(targets).items()}
+    frame = frame.assign(**averages, targets=frame[list(targets)].notna().sum(axis=1))
     columns = ["backbone", "split", "intermediate", *targets, *AVERAGES, "targets", "dev_is_test"]
     return frame[columns].reset_index(drop=True)
+
+
+def averaged(targets: Sequence[str]) -> dict[str, list[str]]:
+    """The targets that each average is over."""
+    trained = [target for target in targets if tasks.get(target).kind != "retrieval"]
+    return dict(zip(AVERAGES, (list(targets), trained), strict=True))
 
 
 def target_columns(frame: pd.DataFrame) -> list[str]:
@@ -191,3 +199,9 @@ def per_language(
              "language": [AVERAGE, *languages.table()]}  # fmt: skip
     ranks = {name: {value: k for k, value in enumerate(values)} for name, values in order.items()}
     return found.sort_values(_GROUP, key=lambda c: c.map(ranks.get(str(c.name), str)), ignore_index=True)
+
+
+def number(value: float, form: str = ".1f") -> str:
+    """A value for readers: a real minus sign, no sign on zero, nothing for a missing one."""
+    text = "" if math.isnan(value) else format(value, form)
+    return text.replace("-", "−") if float(text or 0) else text.lstrip("+-")
