@@ -16,7 +16,10 @@ from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    State = dict[str, torch.Tensor]
 
 __all__ = ["HEAD", "HEAD_SPEC", "load", "load_encoder", "load_tokenizer", "save", "save_encoder", "spec"]
 
@@ -29,12 +32,21 @@ def save_encoder(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, d
     tokenizer.save_pretrained(directory)
 
 
-def save(model: TaskModel, task: str, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
-    """Write encoder, tokenizer and one task's head (head.safetensors, head.json) into a directory."""
-    save_encoder(model.encoder, tokenizer, directory)
-    state = {name: value.detach().cpu().contiguous() for name, value in model.heads[task].state_dict().items()}
-    save_file(state, directory / HEAD)
+def save(model: TaskModel, state: State, task: str, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Write encoder, tokenizer and one task's head (head.safetensors, head.json) into a directory.
+
+    Args:
+        state: the model's weights by name; given apart because a sharded model does not hold them.
+    """
+    model.encoder.save_pretrained(directory, state_dict=_part(state, "encoder."))
+    tokenizer.save_pretrained(directory)
+    save_file(_part(state, f"heads.{task}."), directory / HEAD)
     files.write_json(directory / HEAD_SPEC, asdict(model.specs[task]))
+
+
+def _part(state: State, prefix: str) -> State:
+    """The weights under a prefix, each with storage of its own, as safetensors wants them."""
+    return {k.removeprefix(prefix): v.detach().cpu().clone() for k, v in state.items() if k.startswith(prefix)}
 
 
 def spec(directory: Path) -> HeadSpec:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import logging
 
 from xstilts.errors import ConfigError, UserError
 
@@ -26,6 +27,7 @@ def load_encoder(directory: Path) -> PreTrainedModel:
             the weights do not hold every parameter of the encoder.
     """
     _check(directory)
+    _quieten()
     kind = _model_class(directory)
     options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
     if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
@@ -37,6 +39,12 @@ def load_encoder(directory: Path) -> PreTrainedModel:
         raise UserError(f"{directory}: {problem}; give a directory whose weights fit its config.json")
     encoder: PreTrainedModel = model
     return encoder
+
+
+def _quieten() -> None:
+    """No bars and no report of unused heads in the log: what matters, parameters without weights, is an error here."""
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def _check(directory: Path) -> None:

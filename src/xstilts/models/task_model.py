@@ -24,6 +24,9 @@ class TaskModel(nn.Module):
         specs: one head each, freshly drawn; seed torch before for reproducible heads.
     """
 
+    accepts_loss_kwargs = True
+    """Tells the Trainer to count the labelled items of all forward passes of a step."""
+
     def __init__(self, encoder: PreTrainedModel, specs: Sequence[HeadSpec]) -> None:
         super().__init__()
         self.encoder = encoder

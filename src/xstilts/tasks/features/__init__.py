@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
-
-from xstilts.tasks.features import choice, pair, span, tagging
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     import torch
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from xstilts.config import Hyperparameters
     from xstilts.tasks.base import Kind
     from xstilts.tasks.features.common import Encoded
-
-_MODULES = {"pair": pair, "choice": choice, "span": span, "tagging": tagging}
 
 
 class Features(Protocol):
@@ -42,6 +39,5 @@ class Features(Protocol):
 
 
 def of(kind: Kind) -> Features:
-    """The features of a kind; `retrieval` has no head and is refused with a KeyError."""
-    module: Features = _MODULES[kind]
-    return module
+    """The features of a kind, imported only now: a change to one kind must not touch the trainings of another."""
+    return cast(Features, importlib.import_module(f"{__name__}.{kind}"))

@@ -1,0 +1,54 @@
+"""DeepSpeed's configuration, and the process group it wants; imported only by trainings that use it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from xstilts import config
+
+
+def configuration(deepspeed: config.DeepSpeed, precision: str) -> dict[str, Any]:
+    """DeepSpeed's own configuration; `auto` values are filled in by the Trainer from its arguments.
+
+    The optimizer is PyTorch's AdamW, created by the Trainer, so that DeepSpeed compiles no kernel and biases and norms
+    keep their freedom from weight decay.
+    """
+    zero: dict[str, Any] = {"stage": deepspeed.zero_stage}
+    if deepspeed.offload:
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if deepspeed.zero_stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    return {
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "bf16": {"enabled": precision == "bf16"},
+        "fp16": {"enabled": precision == "fp16"},
+        "zero_optimization": zero,
+        "zero_force_ds_cpu_optimizer": False,
+    }
+
+
+def join(device: str) -> None:
+    """Join DeepSpeed's process group, also as a lone process, on a GPU (NCCL) or on the CPU (gloo).
+
+    accelerate starts DeepSpeed by itself only on accelerators, hence the state that is configured here in advance.
+    """
+    if device == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    if "LOCAL_RANK" not in os.environ:
+        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+        os.environ.update(alone, MASTER_PORT=str(_free_port()))
+    from accelerate import PartialState
+
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
+    PartialState(backend="gloo" if device == "cpu" else "nccl")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,182 @@
+"""One training, of an intermediate (phase 2) or a train set (phase 3), from a checkpoint to a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import torch
+
+from xstilts import files, provenance
+from xstilts.config import Hyperparameters
+from xstilts.errors import ConfigError, DataError, UserError
+from xstilts.models import checkpoint
+from xstilts.models.encoder import check_length
+from xstilts.models.heads import HeadSpec
+from xstilts.models.task_model import TaskModel
+from xstilts.tasks import features
+from xstilts.training.batching import MicroBatches, Order, split, total_steps
+from xstilts.training.progress import Progress
+from xstilts.training.selection import Best, Dev, criterion
+from xstilts.training.trainer import TaskTrainer, arguments
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, TrainerCallback
+
+    from xstilts.tasks.features import Features
+    from xstilts.tasks.features.common import Encoded
+
+
+def train(job: dict[str, Any]) -> None:
+    """Train a fresh head and the encoder below it, and publish them as a checkpoint directory.
+
+    Runs as one process or, under torchrun, as one of `compute.ranks`; the first rank writes. The directory opens with
+    AutoModel and holds head.safetensors, head.json, log.jsonl (the learning curve) and record.json, written last. On a
+    CPU the same job gives the same bits.
+
+    Args:
+        job: a TrainJob: name, digest, plan, phase, task, kind, labels, criterion, hyper, backbone, seed, precision,
+            checkpoint, train, dev, compute, output, work.
+
+    Raises:
+        UserError: something in the job or its files that a user can mend.
+    """
+    started = time.time()
+    hyper = Hyperparameters.model_validate(job["hyper"])
+    _prepare_process(job["compute"], job["precision"], job["seed"])
+    start = Path(job["checkpoint"])
+    tokenizer = checkpoint.load_tokenizer(start)
+    part = _training_part(job, hyper, tokenizer)
+    model = _model(job, hyper, start, part.labels)
+    run = _Run(job, hyper, tokenizer, part, model)
+    run.trainer.train()
+    state = run.best.weights() if run.best and run.trainer.is_world_process_zero() else run.trainer.weights()
+    if run.trainer.is_world_process_zero():
+        run.publish(state, started)
+        shutil.rmtree(job["work"], ignore_errors=True)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _prepare_process(compute: dict[str, Any], precision: str, seed: int) -> None:
+    """Threads, determinism and seed, and only the devices that the job has; before anything computes."""
+    cpu, ranks = compute["device"] == "cpu", int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks != compute["ranks"]:
+        problem = f"{compute['ranks']} ranks, but {ranks} process(es) were started"
+        raise ConfigError("compute.ranks", problem, "start the script with torchrun --nproc-per-node, one per rank")
+    if ranks == 1:
+        # One process that sees several GPUs would be spread over them (torch.nn.DataParallel).
+        visible = "" if cpu else os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    torch.set_num_threads(compute["threads"])
+    if not cpu and not torch.cuda.is_available():
+        raise ConfigError("compute.device", "no GPU is visible", "ask the scheduler for one, or set it to cpu")
+    if cpu and precision == "fp16":
+        raise ConfigError("compute.precision", "a CPU cannot train in fp16", "use bf16 or fp32")
+    torch.use_deterministic_algorithms(cpu)
+    # Filling fresh memory costs time and changes no result.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The training part: inputs, the number of their rows, and the head's labels."""
+
+    features: Features
+    encoded: Sequence[Encoded]
+    rows: int
+    labels: list[str]
+
+
+def _training_part(job: dict[str, Any], hyper: Hyperparameters, tokenizer: PreTrainedTokenizerFast) -> _Part:
+    kind, rows = features.of(job["kind"]), _rows(job["train"], "train")
+    found = kind.labels(rows)
+    labels = list(job["labels"]) or found
+    if strange := sorted(set(found) - set(labels)):
+        problem = f"label {strange[0]!r} is none of the task's ({', '.join(labels)})"
+        raise DataError(job["train"][0], problem, "correct the data, or map the label in the dataset's config")
+    return _Part(kind, kind.encode(rows, tokenizer, hyper, labels), len(rows), labels)
+
+
+def _rows(paths: Sequence[str], split_name: str) -> list[Any]:
+    rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
+    if not rows:
+        where = ", ".join(paths) or "no file"
+        raise UserError(f"{where}: the {split_name} part has no rows; check the dataset's source and limits")
+    return rows
+
+
+def _model(job: dict[str, Any], hyper: Hyperparameters, start: Path, labels: Sequence[str]) -> TaskModel:
+    encoder = checkpoint.load_encoder(start)
+    check_length(encoder.config, hyper.max_length, f"recipe.{job['phase']}.{job['task']}.max_length")
+    return TaskModel(encoder, [HeadSpec(job["task"], job["kind"], tuple(labels), job["backbone"]["pooling"])])
+
+
+class _Run:
+    """A training that is set up."""
+
+    def __init__(
+        self,
+        job: dict[str, Any],
+        hyper: Hyperparameters,
+        tokenizer: PreTrainedTokenizerFast,
+        part: _Part,
+        model: TaskModel,
+    ) -> None:
+        self._job, self._hyper, self._tokenizer, self._part = job, hyper, tokenizer, part
+        steps, work = total_steps(len(part.encoded), hyper), Path(job["work"])
+        args = arguments(hyper, job["compute"], steps=steps, seed=job["seed"], precision=job["precision"], work=work)
+        self._batches = MicroBatches(
+            lengths=[encoded["tokens"] for encoded in part.encoded],
+            order=Order(len(part.encoded), job["seed"]),
+            steps=steps,
+            batch=hyper.batch,
+            micro=split(hyper.batch, args.world_size, job["compute"]["micro_batch"])[0],
+            ranks=args.world_size,
+            rank=args.process_index,
+        )
+        self._progress = Progress(job["name"], self._batches)
+        self.best = self._selection(work)
+        callbacks: list[TrainerCallback] = [self._progress, *([self.best] if self.best else [])]
+        self.trainer = TaskTrainer(model, args, part.encoded, self._collate, self._batches, callbacks)
+        if self.best:
+            self.best.trainer = self.trainer
+
+    def _collate(self, batch: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+        return self._part.features.collate(batch, self._tokenizer.pad_token_id)
+
+    def _selection(self, work: Path) -> Best | None:
+        selection = self._hyper.selection
+        if selection.checkpoint == "last":
+            return None
+        rows, kind = _rows(self._job["dev"], "dev")[: selection.examples], self._part.features
+        labels = self._part.labels
+        encoded = kind.encode(rows, self._tokenizer, self._hyper, labels)
+        measure, pad = criterion(self._job["criterion"]), self._tokenizer.pad_token_id
+        return Best(Dev(kind, rows, encoded, labels, self._hyper, measure, pad), selection, work, self._progress)
+
+    def publish(self, state: dict[str, torch.Tensor], started: float) -> None:
+        """Write the checkpoint, its learning curve and its record."""
+        steps = self.trainer.state.global_step
+        with files.staged(Path(self._job["output"])) as staging:
+            checkpoint.save(self.trainer.task_model, state, self._job["task"], self._tokenizer, staging)
+            lines = (json.dumps(entry) + "\n" for entry in self._progress.curve)
+            files.write_text(staging / "log.jsonl", "".join(lines))
+            measured = {
+                "rows": self._part.rows,
+                "inputs": len(self._part.encoded),
+                "steps": steps,
+                "epochs": round(steps * self._hyper.batch / len(self._part.encoded), 4),
+                "tokens": self._batches.tokens(steps),
+                "selected_step": self.best.step if self.best else steps,
+                "dev": self.best.score if self.best else None,
+            }
+            files.write_json(staging / files.RECORD, provenance.record(self._job, started, **measured))

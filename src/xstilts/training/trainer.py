@@ -1,0 +1,131 @@
+"""The Hugging Face Trainer, with our order of examples and one loss whatever the split of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from xstilts.config import Hyperparameters
+from xstilts.tasks.features.common import Encoded
+from xstilts.training.batching import MicroBatches, split
+
+if TYPE_CHECKING:
+    from xstilts.models.task_model import TaskModel
+
+LOOKS = 100
+"""Entries of the learning curve."""
+
+
+def arguments(
+    hyper: Hyperparameters, compute: dict[str, Any], *, steps: int, seed: int, precision: str, work: Path
+) -> TrainingArguments:
+    """The Trainer's arguments for a training.
+
+    Args:
+        compute: the job's `compute`.
+        steps: optimizer steps.
+        work: directory for what the Trainer writes.
+    """
+    micro, accumulation = split(hyper.batch, compute["ranks"], compute["micro_batch"])
+    cpu = compute["device"] == "cpu"
+    return TrainingArguments(
+        output_dir=str(work),
+        max_steps=steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=hyper.learning_rate,
+        lr_scheduler_type="constant_with_warmup" if hyper.schedule == "constant" else hyper.schedule,
+        warmup_steps=hyper.warmup,
+        optim="adamw_torch_fused" if not compute["deepspeed"] else "adamw_torch",
+        weight_decay=hyper.weight_decay,
+        adam_beta1=hyper.adam_betas[0],
+        adam_beta2=hyper.adam_betas[1],
+        adam_epsilon=hyper.adam_epsilon,
+        max_grad_norm=hyper.max_grad_norm,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        seed=seed,
+        logging_steps=max(1, steps // LOOKS),
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        remove_unused_columns=False,
+        dataloader_pin_memory=not cpu,
+        ddp_find_unused_parameters=False,
+        **_devices(compute, precision),
+    )
+
+
+def _devices(compute: dict[str, Any], precision: str) -> dict[str, Any]:
+    if compute["deepspeed"]:
+        from xstilts.config import DeepSpeed
+        from xstilts.training import deepspeed
+
+        deepspeed.join(compute["device"])
+        settings = deepspeed.configuration(DeepSpeed.model_validate(compute["deepspeed"]), precision)
+        return {"deepspeed": settings, "accelerator_config": {"use_configured_state": True}}
+    if compute["device"] == "cpu":
+        return {"use_cpu": True, "ddp_backend": "gloo" if compute["ranks"] > 1 else None}
+    return {}
+
+
+class TaskTrainer(Trainer):
+    """Trains a `TaskModel` on encoded inputs.
+
+    The loss of a step is the sum over its labelled items divided by their number, both over all forward passes and
+    ranks: neither the split of a batch nor its padding changes it.
+
+    Args:
+        inputs: all training inputs.
+        collate: makes a batch of some of them.
+        batches: which, and in which order.
+    """
+
+    def __init__(
+        self,
+        model: TaskModel,
+        args: TrainingArguments,
+        inputs: Sequence[Encoded],
+        collate: Callable[[list[Encoded]], dict[str, torch.Tensor]],
+        batches: MicroBatches,
+        callbacks: list[TrainerCallback],
+    ) -> None:
+        super().__init__(model=model, args=args, callbacks=callbacks)
+        self.remove_callback(PrinterCallback)
+        self.task_model = model
+        self._inputs, self._collate, self._batches = inputs, collate, batches
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """This rank's forward passes, in order; the whole training is one epoch to the Trainer."""
+        return DataLoader(
+            self._inputs,  # type: ignore[arg-type]
+            batch_sampler=self._batches,
+            collate_fn=self._collate,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """This pass's part of the step's mean loss, times the ranks, over which gradients are averaged."""
+        assert num_items_in_batch is not None
+        outputs = model(**inputs)
+        loss = outputs["loss"] * (self.args.world_size / num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The model's weights by name, whole also where they are sharded; to be called by all ranks."""
+        if self.is_deepspeed_enabled:
+            return dict(self.accelerator.get_state_dict(self.model_wrapped) or {})
+        return self.task_model.state_dict()
