@@ -16,7 +16,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from xstilts.errors import ConfigError, UserError
 from xstilts.evaluation import embed
-from xstilts.evaluation.batches import by_tokens
+from xstilts.evaluation.inference import by_tokens
 from xstilts.evaluation.predict import predict
 from xstilts.models import checkpoint
 from xstilts.models.heads import HeadSpec
@@ -42,7 +42,7 @@ def encoder() -> XLMRobertaModel:
 def trained(directory: Path, kind: Any, labels: tuple[str, ...]) -> TaskModel:
     model = TaskModel(encoder(), [HeadSpec("task", kind, labels, "mean")]).eval()
     directory.mkdir()
-    checkpoint.save(model, "task", TOKENIZER, directory)
+    checkpoint.save(model, model.state_dict(), "task", TOKENIZER, directory)
     return model
 
 
@@ -176,7 +176,7 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path: Path, job: dict[str, A
     model = trained(tmp_path / "model", "pair", NLI)
     with torch.no_grad():
         model.heads["task"].out.bias[0] = math.nan
-    checkpoint.save(model, "task", TOKENIZER, tmp_path / "model")
+    checkpoint.save(model, model.state_dict(), "task", TOKENIZER, tmp_path / "model")
     add_part(job, PAIRS, task="xnli", kind="pair", labels=NLI)
     with pytest.raises(UserError, match="not numbers"):
         predict(job)
@@ -200,7 +200,7 @@ def sentence(side: str, name: str, text: str, *gold: str) -> dict[str, Any]:
 def test_vectors_are_means_over_all_tokens_of_a_layer() -> None:
     model = encoder()
     rows = [sentence("english", str(i), text) for i, text in enumerate(TEXTS)]
-    vectors = embed.Embedder(model, TOKENIZER, 24, 40).vectors(rows, [0, 2])
+    vectors = embed.Embedder(model, TOKENIZER, 24, 40, "fp32").vectors(rows, [0, 2])
     assert vectors.shape == (2, len(TEXTS), 16)
     for i, text in enumerate(TEXTS):
         with torch.no_grad():
@@ -210,7 +210,7 @@ def test_vectors_are_means_over_all_tokens_of_a_layer() -> None:
 
 
 def test_all_layers_come_in_passes_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    embedder = embed.Embedder(encoder(), TOKENIZER, 24, 40)
+    embedder = embed.Embedder(encoder(), TOKENIZER, 24, 40, "fp32")
     assert embedder.layers("all") == [0, 1, 2]
     with pytest.raises(ConfigError, match="retrieval_layer: 3, but the encoder has layers 0 to 2"):
         embedder.layers([3])
@@ -228,7 +228,7 @@ class Fixed(embed.Embedder):
 
 def retrieved(task: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The raw rows of layer 1."""
-    embedder = Fixed(encoder(), TOKENIZER, 24, 40)
+    embedder = Fixed(encoder(), TOKENIZER, 24, 40, "fp32")
     table: list[dict[str, Any]] = embed.table(task, rows, embedder, {"layers": [1], "neighbours": 2}).to_pylist()
     assert {(row["layer"], row["centred"]) for row in table} == {(1, False), (1, True)}
     return [row for row in table if not row["centred"]]
@@ -283,17 +283,19 @@ def test_mining_drops_sentences_that_stand_for_several_ids() -> None:
     assert math.isnan(found["x0", "y0"])
 
 
-def test_retrieval_end_to_end(tmp_path: Path, job: dict[str, Any]) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_retrieval_end_to_end(tmp_path: Path, job: dict[str, Any], precision: str) -> None:
     (tmp_path / "model").mkdir()
     checkpoint.save_encoder(encoder(), TOKENIZER, tmp_path / "model")
     rows = [sentence("foreign", f"f{i}", text, f"e{i}") for i, text in enumerate(TEXTS)]
     rows += [sentence("english", f"e{i}", text) for i, text in enumerate(TEXTS)]
-    job |= {"hyper": None, "retrieval": {"layers": "all", "max_length": 24, "neighbours": 4}}
+    job |= {"precision": precision, "hyper": None, "retrieval": {"layers": "all", "max_length": 24, "neighbours": 4}}
     place = add_part(job, rows, task="tatoeba", kind="retrieval")
     predict(job)
     table = pq.read_table(place).to_pylist()
     assert len(table) == 3 * 2 * len(TEXTS)
     assert all(row["prediction"] == row["gold"] for row in table)  # both sides hold the same sentences
+    assert [row["similarity"] for row in table] == pytest.approx([1.0] * len(table), abs=1e-5)  # the search is fp32
     job["retrieval"]["max_length"] = 41
     Path(job["store"], job["parts"][0]["digest"] + ".parquet").unlink()
     with pytest.raises(ConfigError, match="41 tokens, but the backbone has 40 positions"):

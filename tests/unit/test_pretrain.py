@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from xstilts.config import BackboneTraining
-from xstilts.errors import ConfigError, DataError
+from xstilts.errors import ConfigError, DataError, UserError
 from xstilts.training import mlm
 from xstilts.training.pretrain import pretrain
 from xstilts.training.tokenizer import BOS, EOS, MASK, PAD, SPECIAL, UNK, train_tokenizer
@@ -213,6 +213,13 @@ def test_sizes_must_fit(make_job: Callable[..., dict[str, Any]]) -> None:
         pretrain(job)
 
 
+def test_a_loss_that_is_no_number_ends_the_training(make_job: Callable[..., dict[str, Any]]) -> None:
+    job = make_job(learning_rate=1e30)
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+; lower the learning rate"):
+        pretrain(job)
+    assert not Path(job["output"]).exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -226,9 +233,7 @@ def test_sizes_must_fit(make_job: Callable[..., dict[str, Any]]) -> None:
         (b"a\n\n" + b"a\n" * 300, "en.txt:2: a blank line among the aligned ones"),
     ],
 )
-def test_bad_text_is_named(
-    make_job: Callable[..., dict[str, Any]], content: bytes | None, message: str
-) -> None:
+def test_bad_text_is_named(make_job: Callable[..., dict[str, Any]], content: bytes | None, message: str) -> None:
     job = make_job()
     path = Path(job["text"]["en"])
     path.unlink() if content is None else path.write_bytes(content)

@@ -15,7 +15,7 @@ import torch
 
 from xstilts.errors import ConfigError, UserError
 from xstilts.evaluation import search
-from xstilts.evaluation.batches import by_tokens
+from xstilts.evaluation.inference import autocast, by_tokens
 from xstilts.metrics import retrieval as metric
 from xstilts.models.encoder import check_length
 from xstilts.models.pooling import mean
@@ -59,12 +59,14 @@ class Embedder:
         tokenizer: its fast tokenizer.
         max_length: tokens per sentence, special ones included; longer ones are cut.
         batch_tokens: tokens per batch, padding included.
+        precision: of the encoder; vectors, means and search are float32.
     """
 
     model: Any
     tokenizer: Any
     max_length: int
     batch_tokens: int
+    precision: str
 
     def layers(self, wanted: Sequence[int] | str) -> list[int]:
         """The layers named, or all of them for "all".
@@ -97,7 +99,8 @@ class Embedder:
         for batch in by_tokens([one["tokens"] for one in encoded], self.batch_tokens):
             inputs = collate([encoded[i] for i in batch], self.tokenizer.pad_token_id)
             inputs = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
-            hidden = self.model(**inputs, output_hidden_states=True).hidden_states
+            with autocast(self.precision, self.model.device):
+                hidden = self.model(**inputs, output_hidden_states=True).hidden_states
             for place, layer in enumerate(layers):
                 found[place, batch] = mean(hidden[layer].float(), inputs["attention_mask"]).cpu()
         if not bool(found.isfinite().all()):

@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +21,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from xstilts import files, provenance
 from xstilts.errors import ConfigError, UserError
-from xstilts.evaluation.batches import by_tokens
+from xstilts.evaluation.inference import autocast, by_tokens
 from xstilts.job import terminal
 from xstilts.models import checkpoint
 from xstilts.models.heads import HeadSpec
@@ -61,7 +60,6 @@ _SCHEMAS = {
         }
     ),
 }
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 Part = dict[str, Any]
 Predictor = Callable[[Part, list[Any]], pa.Table]
@@ -119,29 +117,20 @@ def _loaded(job: dict[str, Any]) -> Predictor:
     """The checkpoint, ready to predict: with its trained head, or as a bare encoder for retrieval."""
     device, directory = _device(job["compute"]["device"]), Path(job["checkpoint"])
     tokenizer = checkpoint.load_tokenizer(directory)
+    run = (job["batch_tokens"], job["precision"])
     if job["hyper"] is not None:
         model = checkpoint.load(directory).to(device)
-        hyper = SimpleNamespace(**job["hyper"])
-        return _Trained(directory, model, tokenizer, hyper, job["batch_tokens"], job["precision"])
+        return _Trained(directory, model, tokenizer, SimpleNamespace(**job["hyper"]), *run)
     embed = importlib.import_module("xstilts.evaluation.embed")
     encoder: Any = checkpoint.load_encoder(directory)
-    embedder = embed.Embedder(encoder.to(device).eval(), tokenizer, job["retrieval"]["max_length"], job["batch_tokens"])
-
-    def retrieve(part: Part, rows: list[Any]) -> pa.Table:
-        with _precision(job["precision"], device):
-            return embed.table(part["task"], rows, embedder, job["retrieval"])
-
-    return retrieve
+    embedder = embed.Embedder(encoder.to(device).eval(), tokenizer, job["retrieval"]["max_length"], *run)
+    return lambda part, rows: embed.table(part["task"], rows, embedder, job["retrieval"])
 
 
 def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("compute.device", "cuda, but no GPU is visible to this job", "grant it one, or set cpu")
     return torch.device(name)
-
-
-def _precision(name: str, device: torch.device) -> AbstractContextManager[Any]:
-    return torch.autocast(device.type, _DTYPES[name]) if name in _DTYPES else nullcontext()
 
 
 @dataclass(frozen=True)
@@ -175,7 +164,7 @@ class _Trained:
         inputs = features.collate(batch, self.tokenizer.pad_token_id)
         inputs.pop("labels")
         device = self.model.encoder.device
-        with _precision(self.precision, device):
+        with autocast(self.precision, device):
             logits = self.model(**{name: tensor.to(device) for name, tensor in inputs.items()})["logits"]
         if bool(logits.isnan().any()):
             raise UserError(f"{self.directory}: gives scores that are not numbers (NaN); train it again or use fp32")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from xstilts import files, provenance
-from xstilts.errors import ConfigError, DataError
+from xstilts.errors import ConfigError, DataError, UserError
 from xstilts.job import terminal
 from xstilts.training import mlm
 from xstilts.training.tokenizer import BOS, EOS, PAD, train_tokenizer
@@ -58,6 +59,8 @@ class _Curve:
         if step % self.every and not last:
             return False
         self.mean = float(np.mean(self.losses))
+        if not math.isfinite(self.mean):
+            raise UserError(f"backbone: the loss is {self.mean} at step {step}; lower the learning rate")
         self.losses.clear()
         self.out.write(json.dumps({"step": step, "loss": round(self.mean, 5), "tokens": self.tokens}) + "\n")
         return True
@@ -77,6 +80,7 @@ def pretrain(job: dict[str, Any]) -> None:
     Raises:
         ConfigError: sizes that do not fit each other.
         DataError: a text file that is missing, empty or malformed; names file and line.
+        UserError: the loss is not a number any more.
     """
     started = time.time()
     training = cast("BackboneTraining", SimpleNamespace(**job["training"]))  # validated where the study was read
@@ -231,12 +235,11 @@ def _train(
         model.parameters(), lr=training.learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY, fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, training.steps))
-    bar = tqdm(total=training.steps, desc="backbone", file=terminal(), disable=terminal() is None)
-    for step in range(1, training.steps + 1):
+    steps = range(1, training.steps + 1)
+    for step in tqdm(steps, desc="backbone", file=terminal(), disable=terminal() is None):
         batch = next(inputs)
         loss = _step(model, batch, optimizer)
         schedule.step()
-        bar.update()
         if curve.add(step, step == training.steps, loss, int((batch.ids != PAD).sum())):
             print(f"step {step}/{training.steps} loss {curve.mean:.3f}", file=sys.stderr)
 
