@@ -32,11 +32,11 @@ _ZERO_WIDTH_NON_JOINER = "\u200c"
 
 @dataclass(frozen=True)
 class Word:
-    """A syntactic word."""
+    """A syntactic word and its heads, those of the enhanced dependencies included; 0 is the root."""
 
     form: str
     tag: str
-    head: int
+    heads: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,15 @@ def _tag(words: Mapping[int, Word], span: range, precedence: Sequence[str]) -> s
 
 
 def _depth(words: Mapping[int, Word], number: int) -> int:
-    """How many words (and the root) stand above a word; a cycle counts once."""
+    """How many words, the root included, stand above a word."""
     above: set[int] = set()
-    while number in words and words[number].head not in above:
-        number = words[number].head
-        above.add(number)
-    return len(above)
+    queue = [number]
+    while queue:
+        word = words.get(queue.pop())
+        found = (word.heads if word else frozenset()) - above
+        above |= found
+        queue.extend(found)
+    return len(above - {number})
 
 
 def _sentence(path: Path, block: list[Line]) -> Sentence:
@@ -117,7 +120,7 @@ def _sentence(path: Path, block: list[Line]) -> Sentence:
             fused[_number(place, first)] = (columns[1], _number(place, last))
         elif "." not in first:
             _expect(place, _number(place, first), len(words) + 1)
-            words[len(words) + 1] = Word(columns[1], columns[3], _head(place, columns[6]))
+            words[len(words) + 1] = Word(columns[1], columns[3], _heads(place, columns[6], columns[8]))
     _check_fused(Place(path, block[0][0]), words, fused)
     return Sentence(words, fused)
 
@@ -133,11 +136,11 @@ def _expect(place: Place, found: int, expected: int) -> None:
         raise place.error(f"word {found}, expected {expected}", "number the words of a sentence 1, 2, 3, …")
 
 
-def _head(place: Place, text: str) -> int:
-    """Number of the head; 0 (the root) where there is none or it is an empty node, as XTREME's script has it."""
-    if text == "_" or "." in text:
-        return 0
-    return _number(place, text)
+def _heads(place: Place, basic: str, enhanced: str) -> frozenset[int]:
+    """Heads of a word; the root where there is none or it is an empty node, as XTREME's script has it."""
+    head = 0 if basic == "_" or "." in basic else _number(place, basic)
+    others = (dependency.partition(":")[0] for dependency in enhanced.split("|"))
+    return frozenset([head, *(int(other) for other in others if other.isdecimal())])
 
 
 def _check_fused(place: Place, words: Mapping[int, Word], fused: Mapping[int, tuple[str, int]]) -> None:

@@ -151,7 +151,7 @@ def tagging(part: Part, place: Place, tokens: Sequence[str], tags: Sequence[str]
     if not all(tokens):
         number = tokens.index("") + 1
         raise place.error(f"token {number} is empty", "give the token a form or remove the sentence")
-    labels = [part.label(tag, place) for tag in tags]
+    labels = [part.label(tag, place.at(f"token {number}")) for number, tag in enumerate(tags, start=1)]
     return TaggingRow(id=part.position(), tokens=list(tokens), tags=labels)
 
 
@@ -162,7 +162,7 @@ def span(
     answers: Sequence[tuple[str, int]],
     name: str,
 ) -> SpanRow:
-    """A row of (title, context, question) and answers (none: unanswerable), each a text and its start in code points."""
+    """A row of (title, context, question) and its answers (text, start in code points), none if unanswerable."""
     title, context, question = texts
     found = [_located(part, place, context, text, start) for text, start in answers]
     return SpanRow(

@@ -93,8 +93,8 @@ def fields(place: Place, line: str, delimiter: str, width: int | None) -> list[s
     """
     found = line.split(DELIMITERS[delimiter])
     if width is not None and len(found) != width:
-        remedy = f"expected {width}; correct the line, or the dataset's `delimiter:`"
-        raise place.error(f"{len(found)} columns separated by {delimiter}", remedy)
+        problem = f"{len(found)} columns separated by {delimiter}, expected {width}"
+        raise place.error(problem, "correct the line, or the dataset's `delimiter:`")
     return found
 
 
