@@ -90,6 +90,8 @@ def surface(sentence: Sentence, precedence: Sequence[str]) -> tuple[list[str], l
 
 
 def _tag(words: Mapping[int, Word], span: range, precedence: Sequence[str]) -> str:
+    if len(span) == 1:
+        return words[span.start].tag
     depths = {number: _depth(words, number) for number in span}
     highest = [words[number].tag for number in span if depths[number] == min(depths.values())]
     return min(highest, key=lambda tag: precedence.index(tag) if tag in precedence else len(precedence))
