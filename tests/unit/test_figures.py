@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -171,3 +172,10 @@ def test_the_terminal_keeps_its_width(tmp_path: Path, width: int) -> None:
     assert max(map(len, grid)) <= width
     assert len(rules) == 2 * {20: 3, 40: 2, 60: 1}[width]
     assert all(a.startswith("none") for a, b in pairwise(lines) if b.startswith("─"))
+
+
+def test_where_there_is_no_terminal_the_matrix_is_a_hundred_wide(tmp_path: Path) -> None:
+    draw(tmp_path, SMALL)
+    stream = io.StringIO()
+    terminal.show(tmp_path / "tables", stream)
+    assert stream.getvalue() == terminal.matrix_text(tmp_path / "tables", 100) + "\n"
