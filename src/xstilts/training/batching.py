@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xstilts.config import Hyperparameters
 from xstilts.errors import ConfigError
+from xstilts.schema.training import Hyperparameters
 
 
 def split(batch: int, ranks: int, micro_batch: int | None) -> tuple[int, int]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from typing import Any
+
+from accelerate import PartialState
 
 from xstilts import config
 
@@ -42,8 +45,8 @@ def join(device: str) -> None:
     if "LOCAL_RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=str(_free_port()))
-    from accelerate import PartialState
-
+    # DeepSpeed calls deprecated names of torch.distributed, each of which would warn at every step.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
     PartialState(backend="gloo" if device == "cpu" else "nccl")
 

@@ -26,8 +26,8 @@ class Progress(TrainerCallback):
         batches: counts the tokens seen.
 
     Attributes:
-        curve: `step`, `loss` (mean over the steps since the last entry), `learning_rate`, `grad_norm`, `tokens`; or
-            `step`, `dev` for a look at the dev part.
+        curve: entries of `step`, `loss` (mean over the steps since the last entry), `learning_rate`, `tokens` and, but
+            for ZeRO stage 0, `grad_norm` (before clipping); or `step`, `dev` for a look at the dev part.
     """
 
     def __init__(self, name: str, batches: MicroBatches) -> None:
@@ -35,7 +35,6 @@ class Progress(TrainerCallback):
         self._name, self._batches = name, batches
         self._bar: Any = None
         self._said = 0.0
-        self._counted, self._tokens = 0, 0
 
     @override
     def on_train_begin(
@@ -67,8 +66,8 @@ class Progress(TrainerCallback):
         if not math.isfinite(logs["loss"]):
             remedy = "lower the learning rate, or train in bf16 or fp32"
             raise UserError(f"the loss is {logs['loss']} at step {state.global_step}; {remedy}")
-        entry = {"step": state.global_step, **{key: logs[key] for key in ("loss", "learning_rate", "grad_norm")}}
-        self.curve.append({**entry, "tokens": self._batches.tokens(state.global_step)})
+        known = {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
+        self.curve.append({"step": state.global_step, **known, "tokens": self._batches.tokens(state.global_step)})
         self._say(state, f"loss {logs['loss']:.4f}")
 
     def look(self, state: TrainerState, score: float) -> None:

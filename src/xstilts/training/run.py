@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import torch
 
 from xstilts import files, provenance
-from xstilts.config import Hyperparameters
 from xstilts.errors import ConfigError, DataError, UserError
 from xstilts.models import checkpoint
 from xstilts.models.encoder import check_length
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
+from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
 from xstilts.training.batching import MicroBatches, Order, split, total_steps
 from xstilts.training.progress import Progress
@@ -57,10 +57,7 @@ def train(job: dict[str, Any]) -> None:
     model = _model(job, hyper, start, part.labels)
     run = _Run(job, hyper, tokenizer, part, model)
     run.trainer.train()
-    state = run.best.weights() if run.best and run.trainer.is_world_process_zero() else run.trainer.weights()
-    if run.trainer.is_world_process_zero():
-        run.publish(state, started)
-        shutil.rmtree(job["work"], ignore_errors=True)
+    run.finish(started)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -163,8 +160,14 @@ class _Run:
         measure, pad = criterion(self._job["criterion"]), self._tokenizer.pad_token_id
         return Best(Dev(kind, rows, encoded, labels, self._hyper, measure, pad), selection, work, self._progress)
 
-    def publish(self, state: dict[str, torch.Tensor], started: float) -> None:
-        """Write the checkpoint, its learning curve and its record."""
+    def finish(self, started: float) -> None:
+        """Publish the selected weights; to be called by all ranks, for they may have to gather them."""
+        last = {} if self.best else self.trainer.weights()
+        if self.trainer.is_world_process_zero():
+            self._publish(self.best.weights() if self.best else last, started)
+            shutil.rmtree(self._job["work"], ignore_errors=True)
+
+    def _publish(self, state: dict[str, torch.Tensor], started: float) -> None:
         steps = self.trainer.state.global_step
         with files.staged(Path(self._job["output"])) as staging:
             checkpoint.save(self.trainer.task_model, state, self._job["task"], self._tokenizer, staging)

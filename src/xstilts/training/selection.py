@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from xstilts import files
-from xstilts.config import Hyperparameters, Selection
+from xstilts.schema.training import Hyperparameters, Selection
 from xstilts.tasks.features import Features
 from xstilts.tasks.features.common import Encoded
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import other
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from xstilts.config import Hyperparameters
+from xstilts.schema.training import DeepSpeed, Hyperparameters
 from xstilts.tasks.features.common import Encoded
 from xstilts.training.batching import MicroBatches, split
 
@@ -63,9 +64,14 @@ def arguments(
     )
 
 
+def _import_deepspeed_only(wanted: bool) -> None:
+    """Keep accelerate from importing DeepSpeed (half a second) to unwrap a model of a job that does not use it."""
+    other.is_deepspeed_available = lambda: wanted
+
+
 def _devices(compute: dict[str, Any], precision: str) -> dict[str, Any]:
+    _import_deepspeed_only(bool(compute["deepspeed"]))
     if compute["deepspeed"]:
-        from xstilts.config import DeepSpeed
         from xstilts.training import deepspeed
 
         deepspeed.join(compute["device"])
