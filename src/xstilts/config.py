@@ -1,131 +1,27 @@
 """The study's schema: the one place that knows the YAML.
 
 `config/config.yaml` (the documented default) and `config/schema.json` (for editors) are generated from here by
-`python -m xstilts.config_files`; a test keeps them in step. Importing this module costs pydantic and YAML, nothing more.
+`python -m xstilts.config_files`; a test keeps them in step. Importing this costs pydantic and YAML, nothing more.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from xstilts import languages, tasks
 from xstilts.errors import ConfigError, UserError
+from xstilts.schema.base import Model, Name, Number
+from xstilts.schema.data import UNPINNED, Dataset
+from xstilts.schema.training import BackboneTraining, DeepSpeed, Hyperparameters
 
 _DATA = Path(__file__).parent / "data"
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-UNPINNED = "unpinned"
-
-Split = Literal["train", "dev", "test"]
-Format = Literal[
-    "pairs",
-    "pairs_jsonl",
-    "squad",
-    "hellaswag",
-    "commonsenseqa",
-    "cosmosqa",
-    "conllu",
-    "columns",
-    "line_pairs",
-    "bucc",
-]
-
-
-def _scientific(value: Any) -> Any:
-    """YAML 1.1 reads `1e-5` (no dot) as text; a researcher means the number."""
-    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
-
-
-Number = Annotated[float, BeforeValidator(_scientific)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
-
-
-class Model(BaseModel):
-    """Unknown keys are refused and values never change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 _M = TypeVar("_M", bound=Model)
-
-
-class HubSource(Model):
-    """A dataset on the Hugging Face hub (parquet only; no scripts)."""
-
-    id: str = Field(description="Repository id.")
-    revision: str = Field(UNPINNED, description="Commit to load; `unpinned` until recorded.")
-    config: str | dict[str, str] = Field(
-        "default",
-        description="Configuration; `{lang}` stands for the language; a mapping gives one per language.",
-    )
-    folders: bool = Field(
-        False,
-        description="`config` names a folder of the repository, as on the hub's branch refs/convert/parquet.",
-    )
-    splits: dict[Split, str] = Field(description="The hub's split name for each of train, dev, test.")
-    columns: dict[str, str] = Field({}, description="Our field: the hub's column (dots reach into structs).")
-    labels: dict[str, str] = Field({}, description="The hub's label (as text): ours.")
-    drop_labels: tuple[str, ...] = Field((), description="Rows with these labels are left out and counted (SNLI's -1).")
-    language_prefix: dict[str, str] = Field(
-        {}, description="Where one table holds all languages: language code: prefix of its ids."
-    )
-    rows: dict[str, int] = Field({}, description="Expected rows, by `split` or `split.language`.")
-
-
-class FileGroup(Model):
-    """Files of one layout within a dataset; several groups serve languages that come in different formats."""
-
-    format: Format = Field(description="The reader.")
-    files: dict[Split, str | tuple[str, ...]] = Field(
-        description="Path patterns under `data.root`; `{lang}` is the language's code, `*` matches, several are read in order."
-    )
-    languages: tuple[str, ...] | None = Field(None, description="Languages it serves; none given: all.")
-    codes: dict[str, str] = Field({}, description="Language code: the code that stands in these files and their names.")
-    columns: dict[str, str | int] = Field(
-        {}, description="Our field: header name or 0-based position of the column in the file."
-    )
-    header: bool = Field(False, description="Does the first line of a table name the columns?")
-    delimiter: Literal["tab", "space", "comma"] = Field("tab", description="What separates the columns.")
-    labels: dict[str, str] = Field(
-        {}, description="Label in the file: label of the task; others must be the task's own."
-    )
-    drop_labels: tuple[str, ...] = Field(
-        (), description="Rows with these labels are left out and counted (SNLI's `-`)."
-    )
-    drop_short_rows: bool = Field(
-        False, description="Rows with too few columns are left out and counted (GLUE's QQP has some), not refused."
-    )
-
-
-class DevCut(Model):
-    """Dev cut from the training part, where a dataset has no dev apart from its test."""
-
-    share: Number = Field(0.1, gt=0, lt=1, description="Share of the units that become dev.")
-    unit: Literal["row", "article", "text_a", "context"] = Field(
-        "row", description="What stays together: a row, an article (title), a premise or a context."
-    )
-
-
-class Dataset(Model):
-    """Where a dataset comes from."""
-
-    hub: HubSource | None = Field(None, description="Its place on the hub.")
-    files: tuple[FileGroup, ...] = Field(
-        (), description="Its files under `data.root`; the first group that fits serves."
-    )
-    root: str | None = Field(None, description="Directory of its files, if not `data.root`.")
-    dev: DevCut | None = Field(None, description="Cut dev from train (default: the dataset has its own dev).")
-    without_dev: tuple[str, ...] = Field((), description="Languages that have no dev part.")
-    limit: dict[Split, Annotated[int, Field(gt=0)]] = Field({}, description="Use the first rows only, by split.")
-    licence: str = Field(
-        "", description="A licence that keeps it off public hubs; without files its tasks are left out."
-    )
 
 
 class World(Model):
@@ -150,31 +46,6 @@ class Data(Model):
         {},
         description="Datasets whose place or layout differs from the known one (src/xstilts/data/datasets.yaml).",
     )
-
-
-class BackboneTraining(Model):
-    """A tokenizer and a small masked language model trained from raw text (mini and local studies)."""
-
-    text: str = Field("pretrain/{lang}.txt", description="One text a line; a tab separates two segments of one input.")
-    parallel: str | None = Field(None, description="English and its translation, tab separated, one pair a line.")
-    aligned_lines: int = Field(
-        0, ge=0, description="The first lines of `text` are translations of each other, line by line."
-    )
-    languages: tuple[str, ...] = Field(description="Languages of the text.")
-    vocabulary: int = Field(1500, gt=100, description="BPE vocabulary size at most.")
-    layers: int = Field(3, gt=0)
-    hidden: int = Field(64, gt=0)
-    heads: int = Field(4, gt=0)
-    intermediate: int = Field(256, gt=0, description="Width of the feed-forward layers.")
-    positions: int = Field(130, gt=16, description="Longest input in tokens.")
-    steps: int = Field(3000, gt=0)
-    batch: int = Field(64, gt=0, description="Sequences per step.")
-    max_length: int = Field(64, gt=8, description="Sequences are cut to this many tokens.")
-    learning_rate: Number = Field(3.0e-3, gt=0)
-    mask_probability: Number = Field(0.25, gt=0, lt=1)
-    parallel_share: Number = Field(0.3, ge=0, le=1, description="Share of translation pairs among the sequences.")
-    alpha: Number = Field(0.3, gt=0, le=1, description="Exponent of the languages' sampling shares.")
-    seed: int = Field(0, ge=0)
 
 
 class Backbone(Model):
@@ -247,49 +118,13 @@ class Seeds(Model):
         return self
 
 
-class Selection(Model):
-    """Which checkpoint of a training is kept; it sees the English dev part only."""
-
-    checkpoint: Literal["last", "best"] = Field("best", description="The last one, or the best on English dev.")
-    every_steps: int = Field(1000, gt=0, description="Steps between looks at dev (`best` only).")
-    patience: int | None = Field(30, gt=0, description="Looks without improvement before training stops.")
-    examples: int | None = Field(500, gt=0, description="Look at the first dev examples only; null: all.")
-
-
-class Hyperparameters(Model):
-    """Everything that defines one training, besides data, model and seed."""
-
-    learning_rate: Number = Field(gt=0)
-    batch: int = Field(gt=0, description="Examples per optimizer step, whatever the number of devices.")
-    epochs: Number | None = Field(None, gt=0)
-    steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
-    warmup: Number = Field(0.1, ge=0, description="Share of all steps if below 1, else steps.")
-    schedule: Literal["linear", "constant"] = "linear"
-    weight_decay: Number = Field(0.01, ge=0)
-    adam_betas: tuple[Number, Number] = (0.9, 0.999)
-    adam_epsilon: Number = Field(1.0e-8, gt=0)
-    max_grad_norm: Number = Field(1.0, gt=0)
-    max_length: int = Field(gt=8, description="Tokens per input, special tokens included.")
-    doc_stride: int = Field(128, gt=0, description="QA: tokens that two neighbouring windows share.")
-    max_query_length: int = Field(64, gt=0, description="QA: questions are cut to this many tokens.")
-    max_answer_length: int = Field(30, gt=0, description="QA: longest answer in tokens.")
-    n_best: int = Field(20, gt=0, description="QA: spans kept per question.")
-    selection: Selection = Selection()
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Hyperparameters:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give exactly one of `epochs` and `steps`")
-        return self
-
-
 class Recipe(Model):
     """A whole set of hyperparameters. `defaults` hold for every task; the others change single values of them."""
 
     based_on: str | None = Field(None, description="A named recipe of which single values are changed.")
-    defaults: dict[str, Any] = {}
-    intermediate: dict[str, dict[str, Any]] = {}
-    finetune: dict[str, dict[str, Any]] = {}
+    defaults: dict[str, Any] = Field({}, description="Values for every task, see `Hyperparameters`.")
+    intermediate: dict[str, dict[str, Any]] = Field({}, description="Task: its values in phase 2.")
+    finetune: dict[str, dict[str, Any]] = Field({}, description="Train set: its values in phase 3.")
     retrieval: dict[str, int] = Field({}, description="max_length of retrieval inputs.")
 
 
@@ -310,13 +145,6 @@ class Resources(Model):
     cpus: int = Field(8, gt=0)
     mem_mb: int = Field(64000, gt=0)
     runtime: int = Field(1440, gt=0, description="Minutes.")
-
-
-class DeepSpeed(Model):
-    """DeepSpeed's optimizer-state sharding."""
-
-    zero_stage: Literal[0, 1, 2, 3] = 2
-    offload: bool = Field(False, description="Keep the optimizer state in the memory of the host.")
 
 
 def _phase_resources() -> dict[str, Resources]:
@@ -354,12 +182,12 @@ class Report(Model):
 
 
 def _default_intermediates() -> dict[str, Intermediate]:
-    order = "anli_plus mnli qqp squad_v2 squad_v1 hellaswag ccg cosmosqa commonsenseqa".split()
+    order = ["anli_plus", "mnli", "qqp", "squad_v2", "squad_v1", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"]
     return {"none": Intermediate(tasks=())} | {name: Intermediate(tasks=(TaskUse(task=name),)) for name in order}
 
 
 def _default_targets() -> dict[str, Target]:
-    order = "xnli pawsx udpos panx xquad mlqa tydiqa bucc2018 tatoeba".split()
+    order = ["xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba"]
     return {name: Target() for name in order}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -41,7 +40,7 @@ def write_json(path: Path, value: Any) -> None:
 def staged(directory: Path) -> Iterator[Path]:
     """A fresh directory whose files move to `directory` when the block ends well, `record.json` last.
 
-    A reader that finds the record therefore finds everything; two writers of the same result never mix halves of a file.
+    A reader that finds the record finds everything, and two writers of one result never mix halves of a file.
     """
     staging = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
     staging.mkdir(parents=True)
@@ -57,4 +56,4 @@ def _move(staging: Path, directory: Path) -> None:
     for file in files:
         place = directory / file.relative_to(staging)
         place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(file, place)
+        file.replace(place)

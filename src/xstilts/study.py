@@ -1,8 +1,8 @@
 """The grid: which steps a study consists of, what each depends on, and where its outputs stand.
 
 Every step has one digest, over its slice of the config, its code and the digests of its inputs, and its outputs
-stand in a folder of that name. So a step whose digest is unchanged is never computed again, a changed one never overwrites or
-resumes another's files, and results may be moved, copied or cloned. Nothing here knows Snakemake or torch.
+stand in a folder of that name. So a step whose digest is unchanged is never computed again, a changed one never
+overwrites or resumes another's files, and results may be moved, copied or cloned. Nothing here knows Snakemake or torch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from xstilts import config, digest, provenance, tasks
-from xstilts.config import Dataset, Split, Study
+from xstilts.config import Study
 from xstilts.errors import ConfigError, UserError
+from xstilts.schema.data import Dataset, Split
+from xstilts.schema.training import BackboneTraining
 from xstilts.tasks import sources
 from xstilts.tasks.base import Task
 
@@ -57,7 +59,7 @@ def _remembered(method: Callable[Concatenate[Plan, _P], _R]) -> Callable[Concate
             self.answers[key] = method(self, *args, **kwargs)
         return cast(_R, self.answers[key])
 
-    return answer
+    return cast(Callable[Concatenate["Plan", _P], _R], answer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -383,7 +385,7 @@ class Plan:
         codes = {code for target in self.study.targets for code in self.languages(target)}
         codes.update(c for b in self.study.backbones.values() if b.train for c in b.train.languages)
         slice_ = {**world.model_dump(mode="json"), "languages": sorted(codes | {sources.ENGLISH})}
-        return self._step("world", (), slice_, {}, self._code("world", "xstilts.mini.world"))
+        return self._step("world", (), slice_, {}, self._code("world", "xstilts.mini.make"))
 
     @_remembered
     def preflight(self) -> Step:
@@ -463,7 +465,7 @@ class Plan:
         code = self._code("backbone", "xstilts.models.fetch")
         return self._step("backbone", (name,), slice_, inputs, code, files=_MODEL_FILES, payload=payload)
 
-    def _pretrained(self, name: str, training: config.BackboneTraining) -> Step:
+    def _pretrained(self, name: str, training: BackboneTraining) -> Step:
         root = self.world().directory if self.study.data.world else Path(self.study.data.root)
         text = {lang: root / training.text.format(lang=lang) for lang in training.languages}
         others = [lang for lang in training.languages if lang != sources.ENGLISH]

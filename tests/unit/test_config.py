@@ -64,9 +64,10 @@ def test_a_mistake_is_one_line_that_names_key_and_remedy(raw: dict[str, Any], ex
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("rate", [-1.0e-5, 0, "fast", True and "1e-5x"])
+@pytest.mark.parametrize("rate", [-1.0e-5, 0, "fast", "1e-5x"])
 def test_a_wrong_learning_rate_is_refused(rate: Any) -> None:
-    study = config.load({"recipe": "own", "recipes": {"own": {"based_on": "jiant", "defaults": {"learning_rate": rate}}}})
+    own = {"based_on": "jiant", "defaults": {"learning_rate": rate}}
+    study = config.load({"recipe": "own", "recipes": {"own": own}})
     with pytest.raises(UserError, match="learning_rate"):
         config.hyperparameters(study, "finetune", "pawsx")
 

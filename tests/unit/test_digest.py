@@ -62,7 +62,8 @@ def _code(package: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_comments_docstrings_and_layout_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = "from xstilts import used\ndef f(x):\n    return x + used.X\n"
-    dressed = '"""Doc."""\n# why\nfrom xstilts import used\n\n\ndef f(x):\n    """Doc."""\n    return (x\n        + used.X)\n'
+    body = 'def f(x):\n    """Doc."""\n    return (x\n        + used.X)\n'
+    dressed = f'"""Doc."""\n# why\nfrom xstilts import used\n\n\n{body}'
     assert _code(_tree(tmp_path, plain), monkeypatch) == _code(_tree(tmp_path, dressed), monkeypatch)
 
 

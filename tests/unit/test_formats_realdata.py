@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from xstilts import tasks
-from xstilts.config import FileGroup
+from xstilts.schema.data import FileGroup
 from xstilts.tasks import formats
 from xstilts.tasks.base import NLI_LABELS
 from xstilts.tasks.formats.part import Part

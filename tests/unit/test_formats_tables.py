@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from xstilts.config import FileGroup
 from xstilts.errors import ConfigError, DataError
+from xstilts.schema.data import FileGroup
 from xstilts.tasks import formats
 from xstilts.tasks.base import NLI_LABELS
 from xstilts.tasks.formats.part import Part

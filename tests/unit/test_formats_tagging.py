@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from xstilts import tasks
-from xstilts.config import FileGroup
 from xstilts.errors import ConfigError, DataError
+from xstilts.schema.data import FileGroup
 from xstilts.tasks import formats
 from xstilts.tasks.formats.part import Part
 

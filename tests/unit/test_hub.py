@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from xstilts import config, tasks
-from xstilts.config import Dataset, HubSource
 from xstilts.errors import ConfigError, DataError
+from xstilts.schema.data import Dataset, HubSource
 from xstilts.tasks import hub
 from xstilts.tasks.formats.part import Part
 from xstilts.tasks.prepare import prepare

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from xstilts import config, languages, tasks
-from xstilts.config import Dataset, DevCut
 from xstilts.errors import ConfigError, DataError
+from xstilts.schema.data import Dataset, DevCut
 from xstilts.tasks import formats, rows, sources
 from xstilts.tasks.prepare import SCHEMAS, cut, first, prepare
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
-from xstilts.config import BackboneTraining
 from xstilts.errors import ConfigError, DataError, UserError
+from xstilts.schema.training import BackboneTraining
 from xstilts.training import mlm
 from xstilts.training.pretrain import pretrain
 from xstilts.training.tokenizer import BOS, EOS, MASK, PAD, SPECIAL, UNK, train_tokenizer

@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 
 from xstilts import config
-from xstilts.config import Hyperparameters, Selection
 from xstilts.errors import ConfigError
+from xstilts.schema.training import Hyperparameters, Selection
 
 Phase = Literal["intermediate", "finetune"]
 

@@ -20,4 +20,4 @@ rule backbone:
         job=job_of("backbone"),
         python=sys.executable,
     shell:
-        "{params.python} workflow/scripts/backbone.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/backbone.py {params.job:q} --log {log:q}"

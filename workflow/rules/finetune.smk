@@ -20,4 +20,4 @@ rule finetune:
         job=job_of("finetune"),
         launcher=launcher("finetune"),
     shell:
-        "{params.launcher} workflow/scripts/finetune.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 {params.launcher} workflow/scripts/finetune.py {params.job:q} --log {log:q}"

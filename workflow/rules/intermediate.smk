@@ -20,4 +20,4 @@ rule intermediate:
         job=job_of("intermediate"),
         launcher=launcher("intermediate"),
     shell:
-        "{params.launcher} workflow/scripts/intermediate.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 {params.launcher} workflow/scripts/intermediate.py {params.job:q} --log {log:q}"

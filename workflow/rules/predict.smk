@@ -27,4 +27,4 @@ for train_set in PLAN.train_sets():
             job=job_of("predict"),
             python=sys.executable,
         shell:
-            "{params.python} workflow/scripts/predict.py {params.job:q} --log {log:q}"
+            "PYTHONSAFEPATH=1 {params.python} workflow/scripts/predict.py {params.job:q} --log {log:q}"

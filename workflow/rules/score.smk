@@ -16,4 +16,4 @@ rule score:
         job=job_of("score"),
         python=sys.executable,
     shell:
-        "{params.python} workflow/scripts/score.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/score.py {params.job:q} --log {log:q}"

@@ -3,4 +3,4 @@
 from xstilts.job import main
 
 if __name__ == "__main__":
-    main("xstilts.mini.world:make")
+    main("xstilts.mini.make:make")

@@ -1,4 +1,4 @@
-"""Tables and figures at the paths where users look for them, with a receipt that says of which configuration they are."""
+"""Tables and figures where users look for them, with a receipt that says of which configuration they are."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ The four answers of HellaSwag and CosmosQA are two right or wrong pieces combine
 shares a piece with two others and none stands out without the context: chance is 25 %.
 
     HellaSwag      what is done next: the opposite verb (opened, then closed) x the same object
-    CosmosQA       one of two told events: where (place) x when (time), or what: adjective x object
+    CosmosQA       one of two told events: where (place) x when (time); a wrong piece is the other event's one
+                   time in four, else of neither
     CommonsenseQA  where an object belongs (`lexicon.HOME`), out of the five common places: chance is 20 %
 """
 
@@ -18,6 +19,8 @@ from xstilts.mini.events import Density, Event, Part, Phrase
 from xstilts.mini.grammar import Clause, question, sentence, tell, text
 from xstilts.mini.pairs import told
 from xstilts.mini.tongues import Vocabulary
+
+_FROM_THE_OTHER = 0.25
 
 
 class Choice(NamedTuple):
@@ -45,40 +48,26 @@ def hellaswag(rng: Random, part: Part, english: Vocabulary) -> Choice:
 
 
 def cosmosqa(rng: Random, part: Part, english: Vocabulary) -> Choice:
-    """A question about one of two told events."""
-    while True:
-        two = reading.draw_two(rng, part)
-        event, rest = rng.sample(two, 2)
-        makers = [slot for slot in ("place", "object") if _asks(event, slot)]
-        if makers:
-            break
-    slot = rng.choice(makers)
-    answers = _when_and_where(english, event, rest) if slot == "place" else _which(rng, english, event, rest)
-    words = reading.context(english, tuple(told(rng, e) for e in two))[0]
-    return _shuffled(rng, words, question(english, events.ask(event, slot)), answers, event.object.head)
-
-
-def _asks(event: Event, slot: str) -> bool:
-    return bool(event.time) if slot == "place" else bool(event.object.adjective)
-
-
-def _when_and_where(english: Vocabulary, event: Event, rest: Event) -> list[str]:
-    assert event.place and event.time and rest.place and rest.time
-    places, times = (event.place, rest.place), (event.time, rest.time)
-    return [
+    """Where and when one of two told events was."""
+    two = reading.draw_two(rng, part, reading.TIMED)
+    event, rest = rng.sample(two, 2)
+    places, times = ([event.phrase(slot), _wrong(rng, slot, event, rest)] for slot in ("place", "time"))
+    answers = [
         _words(english, event._replace(place=place, time=time), ("place", "time")) for place in places for time in times
     ]
+    words = reading.context(english, tuple(told(rng, e) for e in two))[0]
+    return _shuffled(rng, words, question(english, events.ask(event, "place")), answers, event.object.head)
 
 
-def _which(rng: Random, english: Vocabulary, event: Event, rest: Event) -> list[str]:
-    adjective = rest.object.adjective
-    if adjective in ("", event.object.adjective):
-        adjective = events.other(rng, lexicon.ADJECTIVES, event.object.adjective)
-    return [
-        _words(english, event._replace(object=Phrase(head, "noun", word)), ("object",))
-        for word in (event.object.adjective, adjective)
-        for head in (event.object.head, rest.object.head)
-    ]
+def _wrong(rng: Random, slot: str, event: Event, rest: Event) -> Phrase | None:
+    """What fills the slot of the other event (one time in four), or something that fills it in neither."""
+    told_ones = (event.phrase(slot), rest.phrase(slot))
+    if rng.random() < _FROM_THE_OTHER:
+        return told_ones[1]
+    while True:
+        wrong = events.draw_time(rng) if slot == "time" else events.draw_place(rng, event.object.head)
+        if wrong not in told_ones:
+            return wrong
 
 
 def commonsenseqa(rng: Random, part: Part, english: Vocabulary) -> Choice:

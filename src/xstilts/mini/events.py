@@ -70,11 +70,11 @@ class Density:
         at_home: probability that a common place is where the object belongs (`lexicon.HOME`), else any place.
     """
 
-    adjective: float = 0.35
+    adjective: float = 0.3
     number: float = 0.0
-    beneficiary: float = 0.15
-    place: float = 0.6
-    time: float = 0.5
+    beneficiary: float = 0.1
+    place: float = 0.5
+    time: float = 0.4
     at_home: float = 0.0
 
 

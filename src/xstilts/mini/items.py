@@ -14,8 +14,8 @@ from xstilts.mini.seeds import stream
 
 T = TypeVar("T", bound=Hashable)
 
-_CAPTION = Density(beneficiary=0.0, place=0.5, time=0.3)
-_RICH = Density(adjective=0.4, number=0.25, beneficiary=0.25, place=0.6, time=0.5)
+_CAPTION = Density(beneficiary=0.0, time=0.3)
+_RICH = Density(adjective=0.4, number=0.2, beneficiary=0.2, place=0.6, time=0.5)
 _ANLI = {"R1": _CAPTION, "R2": events.PLAIN, "R3": _RICH}
 
 

@@ -2,8 +2,8 @@
 
 The two events of a passage differ in agent, object and verb and both fill the asked slot, so the wh-word alone
 leaves two candidates: who reads only it gets about half of the answers right. A question names the agent, verb
-and object of its event, except what it asks. An impossible question (SQuAD v2, one in three) has the agent
-changed or the verb turned into its opposite, so that nothing in the passage answers it.
+and object of its event, except what it asks. An impossible question (SQuAD v2, one in three) its agent (asked
+for the agent: its object) changed to one that the passage does not speak of.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
-from xstilts.mini import events, lexicon
+from xstilts.mini import events
 from xstilts.mini.events import Density, Event, Part, Phrase
 from xstilts.mini.grammar import Clause, Speller, Token, answer, question, sentence, text
 from xstilts.mini.pairs import told
 
-_TIMELESS = Density(adjective=0.25, beneficiary=0.0, place=1.0, time=0.0)
-_TIMED = replace(_TIMELESS, time=1.0)
+TIMELESS = Density(adjective=0.25, beneficiary=0.0, place=1.0, time=0.0)
+TIMED = replace(TIMELESS, time=1.0)
 _IMPOSSIBLE = 1 / 3
 
 
@@ -49,15 +49,14 @@ class Reading(NamedTuple):
 
 def passage(rng: Random, part: Part, questions: int = 2, impossible: bool = False) -> Passage:
     """A passage with one question or two, one a sentence; `impossible` allows unanswerable ones."""
-    first, second = draw_two(rng, part)
+    first, second = draw_two(rng, part, rng.choice((TIMELESS, TIMED)))
     clauses = (told(rng, first), told(rng, second))
     order = rng.sample((0, 1), questions)
     return Passage(clauses, tuple(_query(rng, clauses, i, impossible) for i in order))
 
 
-def draw_two(rng: Random, part: Part) -> tuple[Event, Event]:
+def draw_two(rng: Random, part: Part, density: Density) -> tuple[Event, Event]:
     """Two events that differ in agent, verb, object and place, and in their times if they have times."""
-    density = rng.choice((_TIMELESS, _TIMED))
     first = events.draw(rng, part, density)
     while True:
         second = events.draw(rng, part, density)
@@ -75,17 +74,16 @@ def _query(rng: Random, clauses: tuple[Clause, Clause], i: int, impossible: bool
     asked = events.ask(event, slot)
     if not impossible or rng.random() >= _IMPOSSIBLE:
         return Query(i, slot, asked)
-    return Query(i, slot, _unanswerable(rng, clauses, asked, slot), possible=False)
+    return Query(i, slot, _unanswerable(rng, clauses, asked, "object" if slot == "agent" else "agent"), possible=False)
 
 
 def _unanswerable(rng: Random, clauses: tuple[Clause, Clause], asked: Event, slot: str) -> Event:
-    if slot == "agent" or rng.random() < 0.5:
-        return asked.put("verb", lexicon.OPPOSITE_VERB[asked.verb])
-    told_agents = {clause.event.agent.head for clause in clauses}
+    known = {getattr(clause.event, slot).head for clause in clauses}
+    draw = events.draw_agent if slot == "agent" else events.draw_object
     while True:
-        agent = events.draw_agent(rng)
-        if agent.head not in told_agents:
-            return asked.put("agent", agent)
+        phrase = draw(rng)
+        if phrase.head not in known:
+            return asked.put(slot, phrase)
 
 
 def context(speller: Speller, clauses: tuple[Clause, ...]) -> tuple[str, list[list[Token]]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from xstilts import provenance
-from xstilts.config import UNPINNED
 from xstilts.errors import UserError
 from xstilts.files import RECORD, staged, write_json
 from xstilts.models import checkpoint
+from xstilts.schema.data import UNPINNED
 
 _WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "tokenizer*", "*.tiktoken")
 

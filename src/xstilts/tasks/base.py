@@ -18,7 +18,7 @@ class Task:
         name: the field's own name, and the name of its module in this package.
         kind: the shape of its rows (see `xstilts.tasks.rows`), hence its features, head and decoding.
         metrics: official metric names; the first is the headline, except QA, whose headline is the mean of both.
-        criterion: the function by which training selects a checkpoint on dev, as `module.function` of `xstilts.metrics`.
+        criterion: the `module.function` of `xstilts.metrics` by which training selects a checkpoint on dev.
         labels: the label set, in the order of the head's outputs; empty where the training data defines it (CCG)
             or where there is none (QA, multiple choice, retrieval).
         datasets: what its train and dev parts are read from, concatenated; its own name unless said otherwise.

@@ -7,8 +7,8 @@ from typing import Any
 
 import datasets
 
-from xstilts.config import UNPINNED, HubSource
 from xstilts.errors import ConfigError, DataError
+from xstilts.schema.data import UNPINNED, HubSource
 from xstilts.tasks.base import Kind
 from xstilts.tasks.formats.part import Part, Place, Row, aligned, choice, pair, span, tagging, value
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from xstilts import provenance
-from xstilts.config import Dataset
 from xstilts.errors import UserError
 from xstilts.files import RECORD, write_json
+from xstilts.schema.data import Dataset
 from xstilts.tasks import sources
 
 _SHOWN = 40

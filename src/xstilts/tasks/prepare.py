@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xstilts import files, provenance
-from xstilts.config import Dataset, DevCut, Split
 from xstilts.errors import ConfigError, DataError
+from xstilts.schema.data import Dataset, DevCut, Split
 from xstilts.tasks import formats, sources
 from xstilts.tasks.formats.part import Part, Row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xstilts.config import Dataset, FileGroup, Split
+from xstilts.schema.data import Dataset, FileGroup, Split
 
 ENGLISH = "en"
 

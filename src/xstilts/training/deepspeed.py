@@ -9,10 +9,10 @@ from typing import Any
 
 from accelerate import PartialState
 
-from xstilts import config
+from xstilts.schema.training import DeepSpeed
 
 
-def configuration(deepspeed: config.DeepSpeed, precision: str) -> dict[str, Any]:
+def configuration(deepspeed: DeepSpeed, precision: str) -> dict[str, Any]:
     """DeepSpeed's own configuration; `auto` values are filled in by the Trainer from its arguments.
 
     The optimizer is PyTorch's AdamW, created by the Trainer, so that DeepSpeed compiles no kernel and biases and norms

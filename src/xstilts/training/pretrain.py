@@ -25,7 +25,7 @@ from xstilts.training import mlm
 from xstilts.training.tokenizer import BOS, EOS, PAD, train_tokenizer
 
 if TYPE_CHECKING:
-    from xstilts.config import BackboneTraining
+    from xstilts.schema.training import BackboneTraining
 
 _BETAS, _WEIGHT_DECAY, _CLIP, _WARMUP, _INIT_RANGE = (0.9, 0.98), 0.01, 1.0, 0.1, 0.05
 _ENGLISH = "en"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
 
-    from xstilts.config import Hyperparameters
+    from xstilts.schema.training import Hyperparameters
     from xstilts.tasks.base import Kind
     from xstilts.tasks.features.common import Encoded
 

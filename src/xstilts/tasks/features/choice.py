@@ -17,7 +17,7 @@ from xstilts.tasks.features.common import Encoded, Ids, Template, inputs, tokeni
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from xstilts.config import Hyperparameters
+    from xstilts.schema.training import Hyperparameters
     from xstilts.tasks.rows import ChoiceRow
 
 

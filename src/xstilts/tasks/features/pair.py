@@ -16,7 +16,7 @@ from xstilts.tasks.features.common import IGNORED, Encoded, Template, inputs, la
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from xstilts.config import Hyperparameters
+    from xstilts.schema.training import Hyperparameters
     from xstilts.tasks.rows import PairRow
 
 

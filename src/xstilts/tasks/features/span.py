@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
-    from xstilts.config import Hyperparameters
+    from xstilts.schema.training import Hyperparameters
     from xstilts.tasks.rows import SpanRow
 
 NO_ANSWER = "no_answer"

@@ -20,7 +20,7 @@ from xstilts.tasks.features.words import WordTokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from xstilts.config import Hyperparameters
+    from xstilts.schema.training import Hyperparameters
     from xstilts.tasks.rows import TaggingRow
 
 

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from xstilts.config import FileGroup
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, Row
 
 Reader = Callable[[Sequence[Path], FileGroup, Part], Iterator[Row]]

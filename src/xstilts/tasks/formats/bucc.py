@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from xstilts.config import FileGroup
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, Place
 from xstilts.tasks.formats.text import exactly, fields, lines
 from xstilts.tasks.rows import RetrievalRow

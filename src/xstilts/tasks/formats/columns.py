@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from xstilts.config import FileGroup
 from xstilts.errors import ConfigError
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, Place, tagging
 from xstilts.tasks.formats.text import Line, blocks, fields
 from xstilts.tasks.rows import TaggingRow

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from xstilts.config import FileGroup
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, Place, choice, value
 from xstilts.tasks.formats.text import records
 from xstilts.tasks.rows import ChoiceRow

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xstilts.config import FileGroup
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, Place, tagging
 from xstilts.tasks.formats.text import Line, blocks, fields
 from xstilts.tasks.rows import TaggingRow

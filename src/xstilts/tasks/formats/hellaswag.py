@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from xstilts.config import FileGroup
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, choice, value
 from xstilts.tasks.formats.text import records
 from xstilts.tasks.rows import ChoiceRow

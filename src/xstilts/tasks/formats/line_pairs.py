@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from xstilts.config import FileGroup
 from xstilts.errors import DataError
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, Place, aligned
 from xstilts.tasks.formats.text import exactly, lines
 from xstilts.tasks.rows import RetrievalRow

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from xstilts.config import FileGroup
 from xstilts.errors import ConfigError, DataError
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, Place, pair
 from xstilts.tasks.formats.tables import Cells, table
 from xstilts.tasks.rows import PairRow

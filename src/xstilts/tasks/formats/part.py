@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xstilts.config import Split
 from xstilts.errors import DataError
+from xstilts.schema.data import Split
 from xstilts.tasks.rows import ChoiceRow, PairRow, RetrievalRow, SpanRow, TaggingRow
 
 Row = PairRow | ChoiceRow | SpanRow | TaggingRow | RetrievalRow

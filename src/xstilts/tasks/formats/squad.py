@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from xstilts.config import FileGroup
 from xstilts.errors import DataError
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, Place, span, value
 from xstilts.tasks.formats.text import document
 from xstilts.tasks.rows import SpanRow

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from xstilts.config import FileGroup
 from xstilts.errors import DataError
+from xstilts.schema.data import FileGroup
 from xstilts.tasks.formats.part import Part, Place
 from xstilts.tasks.formats.text import fields, lines
 

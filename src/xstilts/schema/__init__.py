@@ -1,0 +1,1 @@
+"""The parts of the schema that steps themselves read; `xstilts.config` puts them together."""

@@ -1,0 +1,77 @@
+"""What defines a training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from xstilts.schema.base import Model, Number
+
+
+class BackboneTraining(Model):
+    """A tokenizer and a small masked language model trained from raw text (mini and local studies)."""
+
+    text: str = Field("pretrain/{lang}.txt", description="One text a line; a tab separates two segments of one input.")
+    parallel: str | None = Field(None, description="English and its translation, tab separated, one pair a line.")
+    aligned_lines: int = Field(
+        0, ge=0, description="The first lines of `text` are translations of each other, line by line."
+    )
+    languages: tuple[str, ...] = Field(description="Languages of the text.")
+    vocabulary: int = Field(1500, gt=100, description="BPE vocabulary size at most.")
+    layers: int = Field(3, gt=0)
+    hidden: int = Field(64, gt=0)
+    heads: int = Field(4, gt=0)
+    intermediate: int = Field(256, gt=0, description="Width of the feed-forward layers.")
+    positions: int = Field(130, gt=16, description="Longest input in tokens.")
+    steps: int = Field(3000, gt=0)
+    batch: int = Field(64, gt=0, description="Sequences per step.")
+    max_length: int = Field(64, gt=8, description="Sequences are cut to this many tokens.")
+    learning_rate: Number = Field(3.0e-3, gt=0)
+    mask_probability: Number = Field(0.25, gt=0, lt=1)
+    parallel_share: Number = Field(0.3, ge=0, le=1, description="Share of translation pairs among the sequences.")
+    alpha: Number = Field(0.3, gt=0, le=1, description="Exponent of the languages' sampling shares.")
+    seed: int = Field(0, ge=0)
+
+
+class Selection(Model):
+    """Which checkpoint of a training is kept; it sees the English dev part only."""
+
+    checkpoint: Literal["last", "best"] = Field("best", description="The last one, or the best on English dev.")
+    every_steps: int = Field(1000, gt=0, description="Steps between looks at dev (`best` only).")
+    patience: int | None = Field(30, gt=0, description="Looks without improvement before training stops.")
+    examples: int | None = Field(500, gt=0, description="Look at the first dev examples only; null: all.")
+
+
+class Hyperparameters(Model):
+    """Everything that defines one training, besides data, model and seed."""
+
+    learning_rate: Number = Field(gt=0)
+    batch: int = Field(gt=0, description="Examples per optimizer step, whatever the number of devices.")
+    epochs: Number | None = Field(None, gt=0)
+    steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
+    warmup: Number = Field(0.1, ge=0, description="Share of all steps if below 1, else steps.")
+    schedule: Literal["linear", "constant"] = "linear"
+    weight_decay: Number = Field(0.01, ge=0)
+    adam_betas: tuple[Number, Number] = (0.9, 0.999)
+    adam_epsilon: Number = Field(1.0e-8, gt=0)
+    max_grad_norm: Number = Field(1.0, gt=0)
+    max_length: int = Field(gt=8, description="Tokens per input, special tokens included.")
+    doc_stride: int = Field(128, gt=0, description="QA: tokens that two neighbouring windows share.")
+    max_query_length: int = Field(64, gt=0, description="QA: questions are cut to this many tokens.")
+    max_answer_length: int = Field(30, gt=0, description="QA: longest answer in tokens.")
+    n_best: int = Field(20, gt=0, description="QA: spans kept per question.")
+    selection: Selection = Selection()
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Hyperparameters:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of `epochs` and `steps`")
+        return self
+
+
+class DeepSpeed(Model):
+    """DeepSpeed's optimizer-state sharding."""
+
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    offload: bool = Field(False, description="Keep the optimizer state in the memory of the host.")
