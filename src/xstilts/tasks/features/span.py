@@ -137,7 +137,8 @@ def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
 class Window:
     """What one window says: its best spans (positions within the passage part, best first) and its normaliser.
 
-    A span's score is its start logit plus its end logit.
+    A span's score is its start logit plus its end logit; `null` is that of the empty one, `limit` the spans to keep
+    per question.
     """
 
     scores: Any
@@ -145,6 +146,7 @@ class Window:
     lasts: Any
     log_normaliser: float
     null: float
+    limit: int
 
 
 def decode(logits: torch.Tensor, batch: Sequence[Encoded], hyper: Hyperparameters) -> list[Any]:
@@ -164,12 +166,10 @@ def decode(logits: torch.Tensor, batch: Sequence[Encoded], hyper: Hyperparameter
     normalisers, null = flat.logsumexp(1).tolist(), logits[..., 0].float().sum(-1).tolist()
     results: list[Any] = []
     for i, encoded in enumerate(batch):
-        kept = np.isfinite(best[i])
-        firsts = where[i][kept] // width
-        lasts = firsts + where[i][kept] % width
-        results.append(
-            Window(best[i][kept], firsts - encoded["start"], lasts - encoded["start"], normalisers[i], null[i])
-        )
+        scores_i, where_i = best[i][np.isfinite(best[i])], where[i][np.isfinite(best[i])]
+        firsts = where_i // width - encoded["start"]
+        lasts = firsts + where_i % width
+        results.append(Window(scores_i, firsts, lasts, normalisers[i], null[i], hyper.n_best))
     return results
 
 
@@ -217,8 +217,7 @@ def _joined(group: list[tuple[Window, Encoded]], row: SpanRow, may_be_empty: boo
         candidates[(0, 0)] = min(window.null for window, _ in group)
         parts.append(candidates[(0, 0)])
     normaliser = float(np.logaddexp.reduce(parts))
-    most = max(len(window.scores) for window, _ in group) or 1
-    ranked = sorted(candidates.items(), key=lambda item: (-item[1], item[0]))[:most]
+    ranked = sorted(candidates.items(), key=lambda item: (-item[1], item[0]))[: group[0][0].limit]
     n_best = [
         {"text": row["context"][a:b], "start": a, "end": b, "log_probability": score - normaliser}
         for (a, b), score in ranked
