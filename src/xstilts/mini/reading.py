@@ -65,7 +65,8 @@ def draw_two(rng: Random, part: Part, density: Density) -> tuple[Event, Event]:
 
 
 def _differ(one: Phrase | None, two: Phrase | None) -> bool:
-    return one is None or two is None or one.head != two.head
+    """Whether two phrases (or gaps) could not be taken for each other: not even a surname is the same."""
+    return one is None or two is None or set(one.head.split()).isdisjoint(two.head.split())
 
 
 def _query(rng: Random, clauses: tuple[Clause, Clause], i: int, impossible: bool) -> Query:
@@ -78,11 +79,10 @@ def _query(rng: Random, clauses: tuple[Clause, Clause], i: int, impossible: bool
 
 
 def _unanswerable(rng: Random, clauses: tuple[Clause, Clause], asked: Event, slot: str) -> Event:
-    known = {getattr(clause.event, slot).head for clause in clauses}
     draw = events.draw_agent if slot == "agent" else events.draw_object
     while True:
         phrase = draw(rng)
-        if phrase.head not in known:
+        if all(_differ(phrase, clause.event.phrase(slot)) for clause in clauses):
             return asked.put(slot, phrase)
 
 
