@@ -59,12 +59,12 @@ def job(tmp_path: Path) -> dict[str, Any]:
 
 def add_part(job: dict[str, Any], rows: list[dict[str, Any]], **part: Any) -> Path:
     """Write the rows and add their part; returns where the predictions will be."""
-    part = {"split": "test", "language": "de", "labels": [], **part}
-    name = f"{part['split']}.{part['language']}.parquet"
+    part = {"language": "de", "labels": [], **part}
+    name = f"{part['language']}.parquet"
     folder = Path(job["output"]).parent / "data"
     folder.mkdir(exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), folder / name)
-    job["parts"].append({"digest": name, "data": str(folder / name), **part})
+    job["parts"].append({"digest": name, "data": {"test": str(folder / name)}, **part})
     return Path(job["output"]) / part["task"] / name
 
 

@@ -21,15 +21,20 @@ Columns = dict[str, list[Any]]
 
 def run(directory: Path, tables: dict[tuple[str, str], Columns], **job: Any) -> dict[str, Any]:
     """Write tables by (split, language), score them, and return the scores."""
-    predictions: dict[str, dict[str, str]] = {}
-    for (split, language), columns in tables.items():
-        path = directory / f"{split}.{language}.parquet"
-        pq.write_table(pa.table(columns), path)
-        predictions.setdefault(split, {})[language] = str(path)
+    predictions: dict[str, str] = {}
+    for language in dict.fromkeys(language for _, language in tables):
+        parts = [_table(split, columns) for (split, code), columns in tables.items() if code == language]
+        predictions[language] = str(directory / f"{language}.parquet")
+        pq.write_table(pa.concat_tables(parts, promote_options="permissive"), predictions[language])
     whole = {"name": "score/test", "digest": "0", "plan": {"step": "score"}, "variant": "best", **job}
     score({**whole, "predictions": predictions, "output": str(directory)})
     found: dict[str, Any] = json.loads((directory / "scores.json").read_text(encoding="utf-8"))
     return found
+
+
+def _table(split: str, columns: Columns) -> pa.Table:
+    table = pa.table(columns)
+    return table.add_column(0, "split", pa.array([split] * table.num_rows, type=pa.string()))
 
 
 def values(scores: dict[str, Any]) -> dict[tuple[str, str, str, str], tuple[float, int]]:
@@ -173,12 +178,12 @@ def test_mining_without_dev_candidates_keeps_all_of_test(tmp_path: Path) -> None
 
 
 def test_mining_needs_gold_pairs(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dev\.de\.parquet: .*no gold pairs"):
+    with pytest.raises(UserError, match=r"de\.parquet: .*no gold pairs"):
         run(tmp_path, {("dev", "de"): mined([("a", 1.0, False)])}, **MINING)
 
 
 def test_mining_needs_dev(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"test\.de\.parquet: no dev predictions to tune the threshold on"):
+    with pytest.raises(UserError, match=r"de\.parquet: no dev predictions to tune the threshold on"):
         run(tmp_path, {("test", "de"): mined(TEST)}, **MINING)
 
 
@@ -192,7 +197,7 @@ def test_mining_needs_dev(tmp_path: Path) -> None:
 )
 def test_bad_tables_are_refused(tmp_path: Path, column: str, content: list[Any], message: str) -> None:
     table = pairs("AB", "AB") | {column: content}
-    with pytest.raises(UserError, match=rf"test\.en\.parquet: .*{message}"):
+    with pytest.raises(UserError, match=rf"en\.parquet: .*{message}"):
         run(tmp_path, {("test", "en"): table}, **PAIR)
     assert not (tmp_path / "scores.json").exists()
 
@@ -203,17 +208,17 @@ def test_missing_and_extra_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="layer2 holds other ids than the variant before it"):
         run(tmp_path, {("test", "fr"): cut}, **SEARCH)
     less = searched({(1, False): "ab"})
-    with pytest.raises(UserError, match=r"test\.de\.parquet: layer2 is missing, though other tables have it"):
+    with pytest.raises(UserError, match=r"de\.parquet: layer2 is missing, though other tables have it"):
         run(tmp_path, {("test", "fr"): whole, ("test", "de"): less}, **SEARCH)
     unequal = pairs("AB", "AB") | {"gold": [["X"], ["X", "X"]], "prediction": [["X"], ["X"]]}
     tagging = {"kind": "tagging", "scorer": "tagging", "metrics": ["f1"]}
-    with pytest.raises(UserError, match=r"test\.en\.parquet: .* 1 predicted and 2 gold"):
+    with pytest.raises(UserError, match=r"en\.parquet: .* 1 predicted and 2 gold"):
         run(tmp_path, {("test", "en"): unequal}, **tagging)
 
 
 def test_mining_refuses_candidates_without_a_score(tmp_path: Path) -> None:
     bad = mined([("a", math.nan, False), ("b", 1.0, True)])
-    with pytest.raises(UserError, match=r"dev\.de\.parquet: a candidate's score is not a number"):
+    with pytest.raises(UserError, match=r"de\.parquet: a candidate's score is not a number"):
         run(tmp_path, {("dev", "de"): bad}, **MINING)
 
 
@@ -221,9 +226,9 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR0")
     job = {"name": "x", "digest": "0", "plan": {}, "variant": "best", "output": str(tmp_path), **PAIR}
     with pytest.raises(UserError, match=r"x\.parquet: cannot be read"):
-        score({**job, "predictions": {"test": {"en": str(tmp_path / "x.parquet")}}})
+        score({**job, "predictions": {"en": str(tmp_path / "x.parquet")}})
     with pytest.raises(UserError, match=r"y\.parquet: cannot be read"):
-        score({**job, "predictions": {"test": {"en": str(tmp_path / "y.parquet")}}})
+        score({**job, "predictions": {"en": str(tmp_path / "y.parquet")}})
 
 
 def test_scoring_loads_nothing_heavy() -> None:

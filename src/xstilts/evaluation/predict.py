@@ -66,15 +66,17 @@ Predictor = Callable[[Part, list[Any]], pa.Table]
 
 
 def predict(job: dict[str, Any]) -> None:
-    """Write one prediction table for every part, each as soon as it is finished, and the job's record last.
+    """Write one prediction table per task and language, each as soon as it is finished, and the job's record last.
+
+    A table holds the dev and the test part, told apart by its column `split`.
 
     Tables are kept in the job's store under their digests; a part that is there already is not predicted again, and a
     checkpoint none of whose parts is to be predicted is not loaded.
 
     Args:
         job: a PredictJob: name, digest, plan, checkpoint, precision, hyper (lengths; None for retrieval), retrieval
-            (layers, max_length, neighbours), batch_tokens, compute, parts (task, kind, labels, split, language, data,
-            digest), store and output (directories).
+            (layers, max_length, neighbours), batch_tokens, compute, parts (task, kind, labels, language, data by
+            split, digest), store and output (directories).
 
     Raises:
         UserError: the checkpoint cannot be read, does not fit a part's task, or gives no numbers.
@@ -89,19 +91,23 @@ def predict(job: dict[str, Any]) -> None:
             predictor = predictor or _loaded(job)
             counts["rows"] += _predict_part(predictor, part, kept)
             counts["predicted"] += 1
-        _publish(kept, Path(job["output"]) / part["task"] / f"{part['split']}.{part['language']}.parquet")
+        _publish(kept, Path(job["output"]) / part["task"] / f"{part['language']}.parquet")
     files.write_json(Path(job["output"]) / files.RECORD, provenance.record(job, started, **counts))
 
 
 def _predict_part(predictor: Predictor, part: Part, kept: Path) -> int:
     started = time.time()
-    rows = pq.read_table(part["data"]).to_pylist()
-    table = predictor(part, rows)
+    table = pa.concat_tables(_split(predictor, part, split, path) for split, path in part["data"].items())
     with files.atomic(kept) as temporary:
         pq.write_table(table, temporary)
     seconds = time.time() - started
-    print(f"{part['task']} {part['split']}.{part['language']}: {len(rows)} rows, {seconds:.1f} s", file=sys.stderr)
-    return len(rows)
+    print(f"{part['task']} {part['language']}: {table.num_rows} rows, {seconds:.1f} s", file=sys.stderr)
+    return int(table.num_rows)
+
+
+def _split(predictor: Predictor, part: Part, split: str, path: str) -> pa.Table:
+    table = predictor(part, pq.read_table(path).to_pylist())
+    return table.add_column(0, "split", pa.array([split] * table.num_rows, type=pa.string()))
 
 
 def _publish(kept: Path, output: Path) -> None:

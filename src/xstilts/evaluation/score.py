@@ -56,7 +56,7 @@ def score(job: dict[str, Any]) -> None:
 
     Args:
         job: a ScoreJob: name, digest, plan, kind, metrics, scorer (a module of `xstilts.metrics`), variant (None for
-            retrieval, whose layers are its variants), predictions (split: language: path), output (directory).
+            retrieval, whose layers are its variants), predictions (language: path), output (directory).
 
     Raises:
         UserError: a table is missing or empty, ids are doubled or missing, or a value is not a number.
@@ -65,9 +65,9 @@ def score(job: dict[str, Any]) -> None:
     metric = importlib.import_module(f"xstilts.metrics.{job['scorer']}")
     parts = [
         part
-        for split, paths in job["predictions"].items()
-        for language, path in paths.items()
-        for part in _variants(_Part(split, language, Path(path), _read(Path(path)), job["variant"]))
+        for language, path in job["predictions"].items()
+        for whole in _splits(language, Path(path), job["variant"])
+        for part in _variants(whole)
     ]
     _check_complete(parts)
     mining = "score" in parts[0].table.column_names
@@ -89,6 +89,13 @@ def _read(path: Path) -> pa.Table:
     if empty:
         raise DataError(path, f"column {empty[0]!r} holds empty values", _AGAIN)
     return table
+
+
+def _splits(language: str, path: Path, variant: str) -> Iterator[_Part]:
+    table = _read(path)
+    for split in pc.unique(table["split"]).to_pylist():
+        rows = table.filter(pc.equal(table["split"], split)).drop_columns("split")
+        yield _Part(split, language, path, rows, variant)
 
 
 def _variants(part: _Part) -> Iterator[_Part]:
@@ -123,13 +130,13 @@ def _named(part: _Part) -> Iterator[None]:
 def _check_complete(parts: list[_Part]) -> None:
     """Refuse variants that do not all hold the same ids, in every language of a split."""
     present = {(part.path, part.variant) for part in parts}
-    truths: dict[Path, set[Any]] = {}
+    truths: dict[tuple[Path, str], set[Any]] = {}
     for part in parts:
         truth = _truth(part)
-        if truth != truths.setdefault(part.path, truth):
+        if truth != truths.setdefault((part.path, part.split), truth):
             raise DataError(part.path, f"{part.variant} holds other ids than the variant before it", _AGAIN)
     for variant in dict.fromkeys(part.variant for part in parts):
-        for path in truths:
+        for path, _ in truths:
             if (path, variant) not in present:
                 raise DataError(path, f"{variant} is missing, though other tables have it", _AGAIN)
 
