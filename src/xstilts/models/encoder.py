@@ -16,6 +16,7 @@ from xstilts.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt", "vocab.json")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -71,8 +72,10 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a Hugging Face directory.
 
     Raises:
-        UserError: there is none, or it has no padding token.
+        UserError: there is none (transformers itself would make one without a vocabulary), or it has no padding token.
     """
+    if not any((directory / name).is_file() for name in _VOCABULARIES):
+        raise UserError(f"{directory}: no tokenizer (none of {', '.join(_VOCABULARIES)}); add its files")
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError) as error:

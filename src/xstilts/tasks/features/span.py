@@ -207,11 +207,7 @@ def rejoin(
 
 
 def _joined(group: list[tuple[Window, Encoded]], row: SpanRow, may_be_empty: bool) -> dict[str, Any]:
-    candidates: dict[tuple[int, int], float] = {}
-    for window, encoded in group:
-        for score, first, last in zip(window.scores, window.firsts, window.lasts, strict=True):
-            span = (encoded["char_starts"][first], encoded["char_ends"][last])
-            candidates[span] = max(float(score), candidates.get(span, -np.inf))
+    candidates = _candidates(group)
     parts = [window.log_normaliser for window, _ in group]
     if may_be_empty or not candidates:
         candidates[(0, 0)] = min(window.null for window, _ in group)
@@ -222,14 +218,16 @@ def _joined(group: list[tuple[Window, Encoded]], row: SpanRow, may_be_empty: boo
         {"text": row["context"][a:b], "start": a, "end": b, "log_probability": score - normaliser}
         for (a, b), score in ranked
     ]
-    best = n_best[0]
-    return {
-        "id": row["id"],
-        "gold": list(row["answers"]),
-        "prediction": best["text"],
-        "start": best["start"],
-        "end": best["end"],
-        "log_probability": best["log_probability"],
-        "log_normaliser": normaliser,
-        "n_best": n_best,
-    }
+    kept = {key: n_best[0][key] for key in ("start", "end", "log_probability")}
+    rest = {"prediction": n_best[0]["text"], **kept, "log_normaliser": normaliser, "n_best": n_best}
+    return {"id": row["id"], "gold": list(row["answers"]), **rest}
+
+
+def _candidates(group: list[tuple[Window, Encoded]]) -> dict[tuple[int, int], float]:
+    """The windows' best spans by code points, each with its highest score."""
+    candidates: dict[tuple[int, int], float] = {}
+    for window, encoded in group:
+        for score, first, last in zip(window.scores, window.firsts, window.lasts, strict=True):
+            span = (encoded["char_starts"][first], encoded["char_ends"][last])
+            candidates[span] = max(float(score), candidates.get(span, -np.inf))
+    return candidates
