@@ -68,10 +68,7 @@ def _prepare_process(compute: dict[str, Any], precision: str, seed: int) -> None
     if ranks != compute["ranks"]:
         problem = f"{compute['ranks']} ranks, but {ranks} process(es) were started"
         raise ConfigError("compute.ranks", problem, "start the script with torchrun --nproc-per-node, one per rank")
-    if ranks == 1:
-        # One process that sees several GPUs would be spread over them (torch.nn.DataParallel).
-        visible = "" if cpu else os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    _hide_devices(cpu, ranks)
     torch.set_num_threads(compute["threads"])
     if not cpu and not torch.cuda.is_available():
         raise ConfigError("compute.device", "no GPU is visible", "ask the scheduler for one, or set it to cpu")
@@ -81,6 +78,14 @@ def _prepare_process(compute: dict[str, Any], precision: str, seed: int) -> None
     # Filling fresh memory costs time and changes no result.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed)
+
+
+def _hide_devices(cpu: bool, ranks: int) -> None:
+    """Show no GPU to a CPU job, and one to a lone process, which would be spread over several (nn.DataParallel)."""
+    if cpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif ranks == 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
 
 @dataclass(frozen=True)
