@@ -169,6 +169,10 @@ class Compute(Model):
     ranks: int = Field(1, ge=1, le=8, description="Processes (devices) per training job.")
     micro_batch: int | None = Field(8, gt=0, description="Examples per device and forward pass; null: the whole share.")
     threads: int = Field(8, gt=0, description="Compute threads per process; one and two give different bits on a CPU.")
+    warm: bool = Field(
+        False,
+        description="Fork jobs from one process that has the libraries loaded: for short jobs on CPUs of one machine.",
+    )
     deepspeed: DeepSpeed | None = Field(None, description="Train with DeepSpeed; null: plain data parallelism.")
     resources: dict[str, Resources] = Field(default_factory=_phase_resources, description="Per phase.")
 

@@ -18,7 +18,7 @@ from typing import Any
 PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parent.parent
 LENGTH = 16
-_PLUMBING = {"xstilts", "xstilts.errors", "xstilts.files", "xstilts.provenance", "xstilts.job"}
+_PLUMBING = {"xstilts", "xstilts.errors", "xstilts.files", "xstilts.provenance", "xstilts.job", "xstilts.warm"}
 
 
 def canonical(value: Any) -> str:

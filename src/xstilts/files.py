@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -51,9 +52,16 @@ def staged(directory: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def _move(staging: Path, directory: Path) -> None:
     files = sorted((p for p in staging.rglob("*") if p.is_file()), key=lambda p: (p.name == RECORD, str(p)))
     for file in files:
         place = directory / file.relative_to(staging)
+        file.chmod(0o666 & ~_umask())  # safetensors are written for their owner alone, results are for the group
         place.parent.mkdir(parents=True, exist_ok=True)
         file.replace(place)

@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,32 +23,55 @@ def terminal() -> TextIO | None:
     return _terminal if _terminal is not None and _terminal.isatty() else None
 
 
-def main(function: str | Callable[[Job], str]) -> None:
-    """Run a script's function on the job of the command line.
-
-    Threads are set before anything is imported. A user's mistake ends in one line, any other failure in a traceback in
-    the log and its last line on the terminal; both exit with 1.
+def main(function: str, *alternatives: str) -> None:
+    """A script's only call: run its function on the job of the command line.
 
     Args:
-        function: `module:name`, imported only now, or what gives it for the job.
+        function: `module:name`, imported only once threads are set.
+        alternatives: `key=module:name`, taken instead if the job has the key.
     """
-    parser = argparse.ArgumentParser()
-    parser.add_argument("job", help="the job, as one JSON object")
-    parser.add_argument("--log", type=Path, help="file for all output")
-    arguments = parser.parse_args()
-    job = json.loads(arguments.job)
-    _redirect(arguments.log)
+    arguments = [function, *alternatives, "--", *sys.argv[1:]]
+    job = _parse(arguments)[1]
     _set_threads(job)
+    if job.get("compute", {}).get("warm"):
+        from xstilts import warm
+
+        try:
+            raise SystemExit(warm.run(arguments))
+        except UserError as error:
+            raise SystemExit(f"xstilts: {job['name']}: {error}") from None
+    run(arguments)
+
+
+def run(arguments: list[str]) -> None:
+    """Run the function in this process.
+
+    A user's mistake ends in one line, any other failure in a traceback in the log and its last line on the terminal;
+    both exit with 1.
+    """
+    function, job, log = _parse(arguments)
+    _redirect(log)
     try:
-        module, name = (function if isinstance(function, str) else function(job)).split(":")
+        module, name = function.split(":")
         getattr(importlib.import_module(module), name)(job)
     except UserError as error:
         _say(f"{job['name']}: {error}")
         raise SystemExit(1) from None
     except Exception as error:
         traceback.print_exc()
-        _say(f"{job['name']}: {type(error).__name__}: {error} (see {arguments.log})")
+        _say(f"{job['name']}: {type(error).__name__}: {error} (see {log})")
         raise SystemExit(1) from None
+
+
+def _parse(arguments: list[str]) -> tuple[str, Job, Path | None]:
+    functions, given = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("job", help="the job, as one JSON object")
+    parser.add_argument("--log", type=Path, help="file for all output")
+    parsed = parser.parse_args(given)
+    job: Job = json.loads(parsed.job)
+    chosen = [f.split("=", 1)[1] for f in functions[1:] if f.split("=", 1)[0] in job]
+    return (chosen or functions)[0], job, parsed.log
 
 
 def _set_threads(job: Job) -> None:

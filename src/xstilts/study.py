@@ -2,7 +2,8 @@
 
 Every step has one digest, over its slice of the config, its code and the digests of its inputs, and its outputs
 stand in a folder of that name. So a step whose digest is unchanged is never computed again, a changed one never
-overwrites or resumes another's files, and results may be moved, copied or cloned. Nothing here knows Snakemake or torch.
+overwrites or resumes another's files, and results may be moved, copied or cloned. Nothing here knows Snakemake or
+torch.
 """
 
 from __future__ import annotations
@@ -788,9 +789,11 @@ class Plan:
         return found
 
     def _compute(self, ranks: int | None = None) -> dict[str, Any]:
-        keys = {"device", "ranks", "micro_batch", "threads", "deepspeed"}
+        keys = {"device", "ranks", "micro_batch", "threads", "deepspeed", "warm"}
         dump: dict[str, Any] = self.study.compute.model_dump(mode="json", include=keys)
-        return dump | ({"ranks": ranks, "deepspeed": None} if ranks else {})
+        alone: dict[str, Any] = {"ranks": ranks, "deepspeed": None} if ranks else {}
+        # Ranks are started by torchrun, each with its own imports.
+        return dump | alone | {"warm": dump["warm"] and (ranks or dump["ranks"]) == 1}
 
 
 def _for_language(given: str | Mapping[str, str], language: str) -> str:

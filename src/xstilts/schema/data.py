@@ -53,7 +53,7 @@ class FileGroup(Model):
 
     format: Format = Field(description="The reader.")
     files: dict[Split, str | tuple[str, ...]] = Field(
-        description="Path patterns under `data.root`: `{lang}` is the language's code, `*` matches; several are read in turn."
+        description="Path patterns under `data.root`: `{lang}` is the language's code, `*` matches any text."
     )
     languages: tuple[str, ...] | None = Field(None, description="Languages it serves; none given: all.")
     codes: dict[str, str] = Field({}, description="Language code: the code that stands in these files and their names.")

@@ -15,9 +15,7 @@ _NOT_TASKS = {"base", "hub", "preflight", "prepare", "rows", "sources"}
 @cache
 def names() -> tuple[str, ...]:
     """Names of every task that has a module here, sorted."""
-    return tuple(
-        sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name not in _NOT_TASKS)
-    )
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name not in _NOT_TASKS))
 
 
 @cache

@@ -26,16 +26,12 @@ def preflight(job: dict[str, Any]) -> None:
     if missing:
         shown = "\n  ".join(missing[:_SHOWN])
         more = f"\n  … and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise UserError(
-            f"{len(missing)} files are missing; put them there or change `data`:\n  {shown}{more}"
-        )
+        raise UserError(f"{len(missing)} files are missing; put them there or change `data`:\n  {shown}{more}")
     write_json(Path(job["output"]) / RECORD, provenance.record(job, started, datasets=len(job["datasets"])))
 
 
 def _missing(name: str, wanted: dict[str, Any]) -> list[str]:
     source = Dataset.model_validate(wanted["source"])
     root = Path(wanted["source"]["root"])
-    paths = {
-        path for split, lang in wanted["parts"] for path in sources.missing_files(source, root, split, lang)
-    }
+    paths = {path for split, lang in wanted["parts"] for path in sources.missing_files(source, root, split, lang)}
     return [f"{name}: {path}" for path in sorted(paths)]
