@@ -23,6 +23,7 @@ from xstilts.schema.data import Dataset, Split
 from xstilts.schema.training import BackboneTraining
 from xstilts.tasks import sources
 from xstilts.tasks.base import Task
+from xstilts.training.steps import split
 
 NONE = "none"
 ENCODER = "encoder"
@@ -521,6 +522,7 @@ class Plan:
     ) -> Step:
         task = tasks.get(name)
         hyper = config.hyperparameters(self.study, phase, name)
+        split(hyper.batch, self.study.compute.ranks, self.study.compute.micro_batch)  # must divide exactly
         train, train_paths, train_steps = self._data(datasets, "train")
         dev, dev_paths, dev_steps = self._data(datasets, "dev")
         slice_ = {

@@ -141,7 +141,8 @@ def _child(connection: socket.socket) -> None:
         os.environ.clear()
         os.environ.update(request["environment"])
         sys.path[:] = request["path"]
-        sys.modules.pop("xstilts", None)
+        for name in [name for name in sys.modules if name.split(".")[0] == "xstilts"]:
+            del sys.modules[name]
         threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
         code = _exit_code(lambda: importlib.import_module("xstilts.job").run(request["arguments"]))
     finally:

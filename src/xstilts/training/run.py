@@ -22,9 +22,10 @@ from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
-from xstilts.training.batching import MicroBatches, Order, split, total_steps
+from xstilts.training.batching import MicroBatches, Order
 from xstilts.training.progress import Progress
 from xstilts.training.selection import Best, Dev, criterion
+from xstilts.training.steps import split, total_steps
 from xstilts.training.trainer import TaskTrainer, arguments
 
 if TYPE_CHECKING:

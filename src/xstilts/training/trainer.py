@@ -13,7 +13,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from xstilts.schema.training import DeepSpeed, Hyperparameters
 from xstilts.tasks.features.common import Encoded
-from xstilts.training.batching import MicroBatches, split
+from xstilts.training.batching import MicroBatches
+from xstilts.training.steps import split
 
 if TYPE_CHECKING:
     from xstilts.models.task_model import TaskModel

@@ -1,0 +1,164 @@
+"""The whole chain as a user runs it, on a study of the mini world that is only long enough to run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from transformers import AutoModel
+
+from tests.workspace import SMALL, Workspace, kill
+
+pytestmark = pytest.mark.slow
+
+DEV_AND_TEST = ("xnli", "pawsx", "udpos", "mlqa", "bucc2018")
+TEST_ONLY = ("xquad", "tatoeba")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The study, run once on two cores."""
+    workspace = Workspace(tmp_path_factory.mktemp("finished"))
+    workspace.run("all_matrix")
+    return workspace
+
+
+def test_every_cell_has_every_language_and_the_average(finished: Workspace) -> None:
+    found = {(r["intermediate"], r["target"], r["split"], r["language"]) for r in finished.cells()}
+    expected = set()
+    for intermediate in SMALL["intermediates"]:
+        for target, block in SMALL["targets"].items():
+            for split in ("dev", "test") if target in DEV_AND_TEST else ("test",):
+                expected |= {(intermediate, target, split, code) for code in (*block["languages"], "avg")}
+    assert found == expected
+
+
+def test_values_are_percentages_of_examples(finished: Workspace) -> None:
+    for row in finished.cells():
+        assert 0 <= float(row["value"]) <= 100
+        assert int(row["n"]) > 0
+        assert (row["seed_intermediate"] == "") == (row["intermediate"] == "none")
+        assert (row["seed_finetune"] == "") == (row["target"] in ("bucc2018", "tatoeba"))
+
+
+def test_tables_and_figures_are_there(finished: Workspace) -> None:
+    for name in ("matrix.csv", "deltas.csv", "per_language.csv"):
+        assert (finished.results / "tables" / name).stat().st_size > 0
+    for split in ("dev", "test"):
+        for kind in ("deltas", "per-language"):
+            assert (
+                (finished.results / "figures" / f"{kind}-{split}.svg").read_text(encoding="utf-8").startswith("<?xml")
+            )
+            assert (finished.results / "figures" / f"{kind}-{split}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_checkpoints_are_hugging_face_directories(finished: Workspace) -> None:
+    checkpoints = [path.parent for path in finished.results.glob("*/mini/**/model.safetensors")]
+    assert len(checkpoints) == 1 + 1 + 2 * 4
+    for directory in checkpoints:
+        assert AutoModel.from_pretrained(directory).config.hidden_size == 64
+
+
+def test_every_output_has_its_provenance(finished: Workspace) -> None:
+    for pattern in ("*/mini/**/model.safetensors", "predictions/mini/**/*.parquet", "scores/**/scores.json"):
+        outputs = list(finished.results.glob(pattern))
+        assert outputs
+        for output in outputs:
+            folder = output.parent if (output.parent / "record.json").exists() else output.parent.parent
+            record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+            assert {"slice", "inputs", "code", "versions", "device", "wall_seconds", "peak_memory_mib"} <= set(record)
+            assert record["digest"] == folder.name
+
+
+def test_predictions_hold_the_scores_behind_them(finished: Workspace) -> None:
+    columns = {"xnli": "logits", "udpos": "log_probabilities", "xquad": "log_normaliser", "tatoeba": "margin"}
+    for target, column in columns.items():
+        for path in finished.results.glob(f"predictions/mini/**/{target}/qaa.parquet"):
+            table = pq.read_table(path)
+            assert {"split", "gold", column} <= set(table.column_names)
+            assert table[column].null_count == 0
+
+
+def test_a_second_run_has_nothing_to_do(finished: Workspace) -> None:
+    assert finished.planned() == {}
+    assert "Nothing to be done" in finished.run("all_matrix").stdout
+
+
+def test_results_without_snakemake_s_own_records_are_still_up_to_date(finished: Workspace, tmp_path: Path) -> None:
+    other = Workspace(tmp_path)
+    (tmp_path / "results").symlink_to(finished.directory / "results")
+    for path in finished.results.rglob("*.safetensors"):
+        path.touch()
+    assert other.planned() == {}
+
+
+def test_a_deleted_prediction_is_made_again_and_what_depends_on_it(finished: Workspace) -> None:
+    before = finished.cells_text()
+    victim = next(finished.results.glob("predictions/mini/mnli/squad_v1/seed-1/*/xquad/qaa.parquet"))
+    content = pq.read_table(victim)
+    victim.unlink()
+    assert finished.planned() == {"predict_squad_v1": 1, "score": 1, "tabulate": 1, "figures": 1}
+    finished.run("all_matrix")
+    assert pq.read_table(victim).equals(content)
+    assert finished.cells_text() == before
+
+
+def test_a_config_that_is_changed_and_changed_back_reruns_the_change_only(finished: Workspace) -> None:
+    changed = {"recipes": {"small": {"finetune": {"pawsx": {"learning_rate": 5.0e-4}}}}}
+    finished.configure(SMALL, **changed)
+    assert finished.planned() == {"finetune": 2, "predict_pawsx": 2, "score": 2, "tabulate": 1, "figures": 1}
+    finished.configure(SMALL)
+    assert finished.planned() == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
+def test_an_interrupted_run_on_one_core_ends_with_the_same_cells(
+    finished: Workspace, tmp_path: Path, number: int
+) -> None:
+    workspace = Workspace(tmp_path)
+    process = workspace.start("all_matrix", cores=1)
+    deadline = time.monotonic() + 300
+    while not list(workspace.results.glob("finetune/mini/*/*/*/*/record.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    kill(process, number)
+    assert not (workspace.results / "tables" / "cells.csv").exists()
+    workspace.run("all_matrix", "--unlock")
+    workspace.run("all_matrix", cores=1)
+    assert workspace.cells_text() == finished.cells_text()
+    assert not [path for path in workspace.results.rglob(".*") if path.is_file() and path.suffix == ".parquet"]
+
+
+def test_two_cpu_ranks_under_deepspeed_train_an_intermediate(tmp_path: Path) -> None:
+    compute = {"ranks": 2, "micro_batch": 4, "deepspeed": {"zero_stage": 2}}
+    workspace = Workspace(tmp_path)
+    workspace.configure(SMALL, compute=compute)
+    workspace.run("all_matrix", "--until", "intermediate")
+    directory = next(workspace.results.glob("intermediate/mini/mnli/seed-1/*"))
+    record = json.loads((directory / "record.json").read_text(encoding="utf-8"))
+    assert record["compute"]["ranks"] == 2
+    assert record["steps"] == 12
+    AutoModel.from_pretrained(directory)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"recipee": "small"}, "recipee: unknown key; did you mean 'recipe'?"),
+        ({"targets": {"xnli": {"languages": ["en", "zz"]}}}, "targets.xnli.languages: unknown language 'zz'"),
+        ({"compute": {"ranks": 3}}, "compute.ranks: 3 ranks cannot share a batch of 16; use 2 or 4"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(tmp_path: Path, changes: dict[str, object], line: str) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.configure(SMALL, **changes)
+    done = workspace.run("all_matrix", "--dry-run", check=False)
+    assert done.returncode == 1
+    assert line in done.stdout
+    assert "Traceback" not in done.stdout
+    assert len([text for text in done.stdout.splitlines() if text.startswith("xstilts:")]) == 1
