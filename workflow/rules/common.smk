@@ -10,7 +10,6 @@ from xstilts.config import load
 from xstilts.errors import UserError
 from xstilts.study import RULE_FILES, Plan, notices
 
-
 # A graph is built from many small objects that all stay: collecting garbage meanwhile costs a sixth of a dry run.
 gc.set_threshold(200_000, 50, 50)
 
