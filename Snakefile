@@ -40,3 +40,7 @@ rule all_matrix:
     default_target: True
     input:
         everything,
+
+
+onsuccess:
+    print_matrix()

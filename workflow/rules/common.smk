@@ -54,32 +54,25 @@ def step_of(phase, wildcards):
     return step
 
 
+def place_of(phase, base):
+    """The folder of a phase's job below `base`, with wildcards for the cell and the digest."""
+    return base.joinpath(*(f"{{{name}}}" for name in FOLDERS[phase]), "{digest}")
+
+
 def pattern(phase, *names):
-    """Output paths of a phase, with wildcards for the cell and the digest."""
-    folder = "/".join(f"{{{name}}}" for name in FOLDERS[phase])
-    base = Path(str(PLAN.root), PLAN.folder(phase), folder, "{digest}")
+    """Output paths of a phase."""
+    base = place_of(phase, PLAN.root / PLAN.folder(phase))
     return [str(base / name) for name in names]
 
 
 def log_of(phase):
     """Log file of a phase's jobs."""
-    return str(
-        Path(
-            str(PLAN.root),
-            "logs",
-            phase,
-            *(f"{{{n}}}" for n in FOLDERS[phase]),
-            "{digest}.log",
-        )
-    )
+    return str(place_of(phase, PLAN.root / "logs" / phase)) + ".log"
 
 
 def benchmark_of(phase):
     """Benchmark file of a phase's jobs."""
-    return (
-        log_of(phase).replace("/logs/", "/benchmarks/", 1).removesuffix(".log")
-        + ".jsonl"
-    )
+    return str(place_of(phase, PLAN.root / "benchmarks" / phase)) + ".jsonl"
 
 
 def digests_decide():
@@ -133,6 +126,16 @@ def launcher(phase):
     if COMPUTE.ranks == 1:
         return shlex.quote(sys.executable)
     return f"{shlex.quote(sys.executable)} -m torch.distributed.run --standalone --nproc_per_node={COMPUTE.ranks}"
+
+
+def print_matrix():
+    """Show the matrix on the terminal, if this run made it."""
+    if PLAN.study.report.print_matrix and all(
+        Path(path).exists() for path in PLAN.tabulate().outputs
+    ):
+        from xstilts.analysis.terminal import show
+
+        show(PLAN.root / "tables", sys.stdout)
 
 
 def everything(wildcards):
