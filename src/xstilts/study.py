@@ -125,7 +125,7 @@ class Step:
 
 _FOLDER: dict[Phase, str] = {
     "world": "world",
-    "preflight": "data/preflight",
+    "preflight": "preflight",
     "prepare": "data",
     "backbone": "backbone",
     "intermediate": "intermediate",
