@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 TORCH = "2.13.0"
 ROOT = Path(__file__).parent.parent
 PYTHON = "3.12"
-_LOCK_HEADER = "# Every runtime dependency, pinned; written by `make lock`. The same torch pin gives the CPU or the CUDA build.\n"
+_LOCK_HEADER = "# Every runtime dependency, pinned; written by `make lock`.\n"
 _DEV_HEADER = "# What tests and checks need besides requirements.lock; written by `make lock`.\n-r requirements.lock\n"
 _ENV_HEADER = "# The environment of every rule, for `--software-deployment-method conda`; written by `make lock`.\n"
 

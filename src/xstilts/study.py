@@ -672,9 +672,7 @@ class Plan:
             "headline_variants": self._headlines(),
         }
         payload = {"cells": cells, "tables": str(self.root / "tables"), "left_out": self.left_out}
-        code = self._code(
-            "tabulate", "xstilts.analysis.publish", "xstilts.analysis.tables", "xstilts.analysis.terminal"
-        )
+        code = self._code("tabulate", "xstilts.analysis.tables", "xstilts.analysis.terminal")
         published = tuple(str(self.root / "tables" / name) for name in TABLES)
         return self._step("tabulate", (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
 
@@ -690,7 +688,7 @@ class Plan:
             "intermediates": list(self.intermediates),
         }
         payload = {"tables": str(self.root / "tables"), "figures": str(self.root / "figures")}
-        code = self._code("figures", "xstilts.analysis.publish", "xstilts.analysis.figures")
+        code = self._code("figures", "xstilts.analysis.figures")
         names = (f"{name}.{suffix}" for name in FIGURES for suffix in report.figure_formats)
         published = tuple(str(self.root / "figures" / name) for name in names)
         inputs = {"tables": tables.digest}

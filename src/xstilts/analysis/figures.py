@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from xstilts import files, languages, provenance, tasks
 from xstilts.analysis import tables
 from xstilts.analysis.page import COLOURS, FOOT, MARGIN, PALE, QUIET, STYLE, TOP, Box, Page, text_width
+from xstilts.analysis.publish import publish
 
 _METRICS = {"f1": "F1", "exact_match": "EM"}
 _AVERAGES = {"avg": "all targets", "avg_without_retrieval": "w/o retrieval"}
@@ -34,6 +35,11 @@ _TILE, _TIER, _BELOW, _BREAK, _SECTION = 0.76, 0.3, 0.1, 0.12, 0.75
 _CELL, _ROW, _STEP, _GAP, _NAME = 0.27, 0.17, 0.04, 0.3, 0.3
 
 Values = NDArray[np.float64]
+
+
+def make(job: dict[str, Any]) -> None:
+    """The step `figures`: figures in `job["figures"]`, the receipt in `job["output"]`."""
+    publish(write_figures, job, Path(job["figures"]))
 
 
 def write_figures(job: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from xstilts import files, languages, provenance, tasks
+from xstilts.analysis.publish import publish
 from xstilts.errors import UserError
 
 BASELINE = "none"
@@ -28,6 +29,11 @@ _KEYS = ["study", "backbone", "intermediate", "target", "regime", "variant", "la
          "seed_intermediate", "seed_finetune", "metric"]  # fmt: skip
 _CELLS = [*_KEYS, "value", "n"]
 _GROUP = ["backbone", "intermediate", "target", "split", "language", "metric"]
+
+
+def make(job: dict[str, Any]) -> None:
+    """The step `tabulate`: tables in `job["tables"]`, the receipt in `job["output"]`."""
+    publish(write_tables, job, Path(job["tables"]))
 
 
 def write_tables(job: Mapping[str, Any]) -> None:
