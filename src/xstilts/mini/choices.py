@@ -4,8 +4,7 @@ The four answers of HellaSwag and CosmosQA are two right or wrong pieces combine
 shares a piece with two others and none stands out without the context: chance is 25 %.
 
     HellaSwag      what is done next: the opposite verb (opened, then closed) x the same object
-    CosmosQA       one of two told events: where (place) x when (time); a wrong piece is the other event's one
-                   time in four, else of neither
+    CosmosQA       one of two told events: where (place) x when (time); wrong pieces are of neither event
     CommonsenseQA  where an object belongs (`lexicon.HOME`), out of the five common places: chance is 20 %
 """
 
@@ -17,10 +16,7 @@ from typing import NamedTuple
 from xstilts.mini import events, lexicon, reading
 from xstilts.mini.events import Density, Event, Part, Phrase
 from xstilts.mini.grammar import Clause, question, sentence, tell, text
-from xstilts.mini.pairs import told
 from xstilts.mini.tongues import Vocabulary
-
-_FROM_THE_OTHER = 0.25
 
 
 class Choice(NamedTuple):
@@ -50,23 +46,20 @@ def hellaswag(rng: Random, part: Part, english: Vocabulary) -> Choice:
 def cosmosqa(rng: Random, part: Part, english: Vocabulary) -> Choice:
     """Where and when one of two told events was."""
     two = reading.draw_two(rng, part, reading.TIMED)
-    event, rest = rng.sample(two, 2)
-    places, times = ([event.phrase(slot), _wrong(rng, slot, event, rest)] for slot in ("place", "time"))
+    event = rng.choice(two)
+    places, times = ([event.phrase(slot), _untold(rng, slot, two)] for slot in ("place", "time"))
     answers = [
         _words(english, event._replace(place=place, time=time), ("place", "time")) for place in places for time in times
     ]
-    words = reading.context(english, tuple(told(rng, e) for e in two))[0]
+    words = reading.context(english, tuple(Clause(e) for e in two))[0]
     return _shuffled(rng, words, question(english, events.ask(event, "place")), answers, event.object.head)
 
 
-def _wrong(rng: Random, slot: str, event: Event, rest: Event) -> Phrase | None:
-    """What fills the slot of the other event (one time in four), or something that fills it in neither."""
-    told_ones = (event.phrase(slot), rest.phrase(slot))
-    if rng.random() < _FROM_THE_OTHER:
-        return told_ones[1]
+def _untold(rng: Random, slot: str, told_events: tuple[Event, ...]) -> Phrase:
+    """A place or time of none of the events."""
     while True:
-        wrong = events.draw_time(rng) if slot == "time" else events.draw_place(rng, event.object.head)
-        if wrong not in told_ones:
+        wrong = events.draw_time(rng) if slot == "time" else events.draw_place(rng, told_events[0].object.head)
+        if wrong not in [event.phrase(slot) for event in told_events]:
             return wrong
 
 

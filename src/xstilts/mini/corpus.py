@@ -1,8 +1,8 @@
 """Text for a masked language model: lines of one language, and English with its translation.
 
 A tab separates two segments of one line. Of a language's lines, 15 % (none of English) mix in English words;
-65 % of the others are related pairs, the rest one sentence or two. Related pairs are a restatement, an
-altered event, or a passage with a question and its answer, in equal shares. Common places lean to where an
+75 % of the others are related pairs, the rest one sentence or two. Half of the related pairs are a
+passage with a question and its answer, a quarter restatements, a quarter altered events. Common places lean to where an
 object belongs, so that the model can know it.
 """
 
@@ -20,7 +20,7 @@ from xstilts.mini.seeds import stream
 from xstilts.mini.tongues import ENGLISH, Tongue, Vocabulary
 
 _TEXT = Density(number=0.1, beneficiary=0.2, at_home=0.5)
-_MIXED, _RELATED, _ENGLISH_WORDS = 0.15, 0.65, 0.4
+_MIXED, _RELATED, _ENGLISH_WORDS = 0.15, 0.75, 0.4
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def lines(seed: int, language: Vocabulary, english: Vocabulary, count: int) -> I
         if code != ENGLISH and rng.random() < _MIXED:
             yield _passage(rng, mixture)
         elif rng.random() < _RELATED:
-            yield rng.choice((_restated, _altered, _asked))(rng, language)
+            yield rng.choice((_restated, _altered, _asked, _asked))(rng, language)
         else:
             yield _passage(rng, language)
 

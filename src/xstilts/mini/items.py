@@ -14,9 +14,10 @@ from xstilts.mini.seeds import stream
 
 T = TypeVar("T", bound=Hashable)
 
-_CAPTION = Density(beneficiary=0.0, time=0.3)
+_CLAIM = Density(beneficiary=0.0, place=0.4, time=0.3)
+_CAPTION = Density(beneficiary=0.0, place=0.5, time=0.0)
 _RICH = Density(adjective=0.4, number=0.2, beneficiary=0.2, place=0.6, time=0.5)
-_ANLI = {"R1": _CAPTION, "R2": events.PLAIN, "R3": _RICH}
+_ANLI = {"R1": _CLAIM, "R2": events.PLAIN, "R3": _RICH}
 
 
 def unique(make: Callable[[int], T], count: int) -> Iterator[T]:
@@ -35,7 +36,7 @@ def inferences(seed: int, dataset: str, part: Part, count: int) -> Iterator[Infe
     if dataset in _ANLI:
         make, density = pairs.inference_in_context, _ANLI[dataset]
     else:
-        make, density = pairs.inference, _CAPTION if dataset == "snli" else events.PLAIN
+        make, density = pairs.inference, _CAPTION if dataset == "snli" else _CLAIM
     return unique(lambda i: make(rng, part, events.RELATIONS[i % 3], density), count)
 
 

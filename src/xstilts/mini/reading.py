@@ -15,10 +15,11 @@ from typing import NamedTuple
 from xstilts.mini import events
 from xstilts.mini.events import Density, Event, Part, Phrase
 from xstilts.mini.grammar import Clause, Speller, Token, answer, question, sentence, text
-from xstilts.mini.pairs import told
 
-TIMELESS = Density(adjective=0.25, beneficiary=0.0, place=1.0, time=0.0)
+# Plain sentences: with adjectives, or with places first, a tiny encoder does not learn to read in a few hundred steps.
+TIMELESS = Density(adjective=0.0, beneficiary=0.0, place=1.0, time=0.0)
 TIMED = replace(TIMELESS, time=1.0)
+_TIMED_SHARE = 0.25
 _IMPOSSIBLE = 1 / 3
 
 
@@ -49,8 +50,8 @@ class Reading(NamedTuple):
 
 def passage(rng: Random, part: Part, questions: int = 2, impossible: bool = False) -> Passage:
     """A passage with one question or two, one a sentence; `impossible` allows unanswerable ones."""
-    first, second = draw_two(rng, part, rng.choice((TIMELESS, TIMED)))
-    clauses = (told(rng, first), told(rng, second))
+    first, second = draw_two(rng, part, TIMED if rng.random() < _TIMED_SHARE else TIMELESS)
+    clauses = (Clause(first), Clause(second))
     order = rng.sample((0, 1), questions)
     return Passage(clauses, tuple(_query(rng, clauses, i, impossible) for i in order))
 

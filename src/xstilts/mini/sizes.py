@@ -24,7 +24,7 @@ class Sizes:
         parallel_pairs: translation pairs for pretraining per language other than English.
     """
 
-    mnli: int = 4000
+    mnli: int = 6000
     snli: int = 2000
     anli: int = 1000
     qqp: int = 4000
