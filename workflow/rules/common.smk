@@ -75,13 +75,16 @@ def benchmark_of(phase):
     return str(place_of(phase, PLAN.root / "benchmarks" / phase)) + ".jsonl"
 
 
-def digests_decide():
-    """The digest in a path says what is out of date, so Snakemake only has to see what is missing.
+def settle():
+    """Settings that exist only once the graph is built, so the input functions see to them.
 
-    Its other triggers would rerun for things that change no result (docs/invalidation.md). The settings exist only once
-    the graph is built, so the input functions see to it.
+    The digest in a path says what is out of date, so Snakemake only has to see what is missing; its other triggers would
+    rerun for things that change no result (docs/invalidation.md). And its job rate limiter starts another endless
+    timer with every finished job, which on one machine burns a core after a few hundred jobs.
     """
     workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
+    if workflow.local_exec:
+        workflow.scheduling_settings.max_jobs_per_timespan = None
 
 
 def forced():
@@ -97,7 +100,7 @@ def inputs_of(phase):
     """
 
     def inputs(wildcards):
-        digests_decide()
+        settle()
         step = step_of(phase, wildcards)
         if step.done and not forced() and phase not in LIGHT:
             return []
