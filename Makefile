@@ -3,8 +3,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
-# SLURM's plugin probes for a cluster at every start; nothing here runs on one.
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
 .PHONY: demo test test-fast lint lock env
 

@@ -1,7 +1,15 @@
 # The study's front door: reads the config, includes the phases in the order the data flows, names the targets.
+import sys
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.21")
+
+if not Path("workflow/scripts").is_dir():
+    sys.exit(
+        f"xstilts: run snakemake in {workflow.basedir}, or with --directory {workflow.basedir}"
+    )
 
 # A config file given on the command line replaces the default; left alone, Snakemake would merge the two.
 if not workflow.overwrite_configfiles:

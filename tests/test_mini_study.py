@@ -16,7 +16,7 @@ from tests.workspace import SMALL, Workspace, kill
 pytestmark = pytest.mark.slow
 
 DEV_AND_TEST = ("xnli", "pawsx", "udpos", "mlqa", "bucc2018")
-TEST_ONLY = ("xquad", "tatoeba")
+TEST_ONLY = ("xquad", "tydiqa", "tatoeba")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_tables_and_figures_are_there(finished: Workspace) -> None:
 
 def test_checkpoints_are_hugging_face_directories(finished: Workspace) -> None:
     checkpoints = [path.parent for path in finished.results.glob("*/mini/**/model.safetensors")]
-    assert len(checkpoints) == 1 + 1 + 2 * 4
+    assert len(checkpoints) == 1 + 1 + 2 * 5
     for directory in checkpoints:
         assert AutoModel.from_pretrained(directory).config.hidden_size == 64
 

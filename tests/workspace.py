@@ -50,7 +50,7 @@ SMALL: dict[str, Any] = {
     },
     "intermediates": {"none": {"tasks": []}, "mnli": {"tasks": ["mnli"]}},
     "targets": {
-        **{name: {"languages": ["en", "qaa"]} for name in ("xnli", "pawsx", "udpos", "xquad", "mlqa")},
+        **{name: {"languages": ["en", "qaa"]} for name in ("xnli", "pawsx", "udpos", "xquad", "mlqa", "tydiqa")},
         **{name: {"languages": ["qaa"]} for name in ("bucc2018", "tatoeba")},
     },
     "seeds": {"intermediate": [1]},

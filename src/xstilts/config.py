@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from xstilts import languages, tasks
 from xstilts.errors import ConfigError, UserError
@@ -22,6 +22,9 @@ from xstilts.schema.training import BackboneTraining, DeepSpeed, Hyperparameters
 
 _DATA = Path(__file__).parent / "data"
 _M = TypeVar("_M", bound=Model)
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
 class World(Model):
@@ -42,10 +45,23 @@ class Data(Model):
         "data", description="Directory of upstream files: for datasets without a usable hub copy, or for all."
     )
     world: World | None = Field(None, description="Make the mini world and use its files instead (mini study only).")
-    datasets: dict[str, Dataset] = Field(
+    datasets: dict[Name, Dataset] = Field(
         {},
         description="Datasets whose place or layout differs from the known one (src/xstilts/data/datasets.yaml).",
     )
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _over_known(cls, given: Any) -> Any:
+        """A known dataset needs to be given only what differs from what xstilts knows of it."""
+        if not isinstance(given, Mapping):
+            return given
+        known = _raw_datasets()
+        both = (isinstance(value, Mapping) for value in given.values())
+        return {
+            name: deep_merge(known.get(name, {}), value) if mapping else value
+            for (name, value), mapping in zip(given.items(), both, strict=True)
+        }
 
 
 class Backbone(Model):
@@ -69,7 +85,7 @@ class TaskUse(Model):
     """One task of an intermediate."""
 
     task: str = Field(description="Name of the task.")
-    datasets: tuple[str, ...] = Field((), description="Datasets to train it on, if not its own.")
+    datasets: tuple[Name, ...] = Field((), description="Datasets to train it on, if not its own.")
 
 
 def _task_use(value: Any) -> Any:
@@ -95,16 +111,16 @@ class Target(Model):
     train_set: str | None = Field(
         None, description="Task whose training data phase 3 uses, if not the target's usual one."
     )
-    dataset: str | None = Field(None, description="Dataset of its dev and test, if not its own name.")
+    dataset: Name | None = Field(None, description="Dataset of its dev and test, if not its own name.")
 
 
 class Seeds(Model):
     """Repeats of each phase."""
 
-    intermediate: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    intermediate: tuple[Seed, ...] = Field(
         (1, 2, 3), min_length=1, description="Phase 2; with `none` and paired seeds these are phase 3's."
     )
-    finetune: Literal["paired"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    finetune: Literal["paired"] | Annotated[tuple[Seed, ...], Field(min_length=1)] = Field(
         "paired",
         description="`paired`: seed k continues seed k; a list: every one of it from every intermediate seed.",
     )
@@ -118,6 +134,12 @@ class Seeds(Model):
         return self
 
 
+class RetrievalRecipe(Model):
+    """Values for targets that are scored straight from the encoder."""
+
+    max_length: int = Field(512, gt=8, description="Tokens per sentence, special tokens included.")
+
+
 class Recipe(Model):
     """A whole set of hyperparameters. `defaults` hold for every task; the others change single values of them."""
 
@@ -125,7 +147,7 @@ class Recipe(Model):
     defaults: dict[str, Any] = Field({}, description="Values for every task, see `Hyperparameters`.")
     intermediate: dict[str, dict[str, Any]] = Field({}, description="Task: its values in phase 2.")
     finetune: dict[str, dict[str, Any]] = Field({}, description="Train set: its values in phase 3.")
-    retrieval: dict[str, int] = Field({}, description="max_length of retrieval inputs.")
+    retrieval: RetrievalRecipe | None = Field(None, description="Values for retrieval.")
 
 
 class Evaluation(Model):
@@ -142,17 +164,16 @@ class Resources(Model):
     """What one job of a phase asks the scheduler for; never part of what a result depends on."""
 
     gpu: int = Field(1, ge=0, le=8)
-    cpus: int = Field(8, gt=0)
     mem_mb: int = Field(64000, gt=0)
     runtime: int = Field(1440, gt=0, description="Minutes.")
 
 
 def _phase_resources() -> dict[str, Resources]:
-    light = Resources(gpu=0, cpus=2, mem_mb=8000, runtime=60)
+    light = Resources(gpu=0, mem_mb=8000, runtime=60)
     heavy = Resources()
     return {
-        "prepare": Resources(gpu=0, cpus=4, mem_mb=32000, runtime=240),
-        "backbone": Resources(gpu=0, cpus=4, mem_mb=32000, runtime=240),
+        "prepare": Resources(gpu=0, mem_mb=32000, runtime=240),
+        "backbone": Resources(gpu=0, mem_mb=32000, runtime=240),
         "intermediate": heavy,
         "finetune": heavy,
         "predict": Resources(runtime=480),
@@ -174,7 +195,16 @@ class Compute(Model):
         description="Fork jobs from one process that has the libraries loaded: for short jobs on CPUs of one machine.",
     )
     deepspeed: DeepSpeed | None = Field(None, description="Train with DeepSpeed; null: plain data parallelism.")
-    resources: dict[str, Resources] = Field(default_factory=_phase_resources, description="Per phase.")
+    resources: dict[str, Resources] = Field(
+        default_factory=_phase_resources, description="Per phase: GPUs, memory, minutes.", validate_default=True
+    )
+
+    @field_validator("resources", mode="after")
+    @classmethod
+    def _every_phase(cls, given: dict[str, Resources]) -> dict[str, Resources]:
+        for phase in given:
+            _known(phase, _phase_resources(), "compute.resources", "phase")
+        return {**_phase_resources(), **given}
 
 
 class Report(Model):
@@ -224,7 +254,7 @@ class Study(Model):
     )
     seeds: Seeds = Field(Seeds(), description="Repeats of each phase.")
     evaluation: Evaluation = Field(Evaluation(), description="Predicting and scoring.")
-    compute: Compute = Field(Compute(), description="Hardware and resources.")
+    compute: Compute = Field(default_factory=Compute, description="Hardware and resources.")
     report: Report = Field(Report(), description="Display only.")
     library_changes: Literal["warn", "rerun"] = Field(
         "warn",
@@ -236,11 +266,16 @@ class Study(Model):
         _check_tasks(self)
         _check_languages(self)
         _check_recipe(self)
+        _check_backbones(self)
         return self
 
 
 def _check_tasks(study: Study) -> None:
     for name, arm in study.intermediates.items():
+        if (name == "none") != (not arm.tasks):
+            raise ConfigError(
+                f"intermediates.{name}.tasks", "`none`, and it alone, has no task", "name the row or its task"
+            )
         for use in arm.tasks:
             _known(use.task, tasks.names(), f"intermediates.{name}.tasks", "task")
     for name, target in study.targets.items():
@@ -266,6 +301,8 @@ def _check_languages(study: Study) -> None:
     for name, target in study.targets.items():
         for code in target.languages:
             _known(code, languages.table(), f"targets.{name}.languages", "language")
+        if not target.languages and name not in xtreme_languages():
+            raise ConfigError(f"targets.{name}.languages", "XTREME has no languages for it", "name them")
         if len(set(target.languages)) != len(target.languages):
             raise ConfigError(f"targets.{name}.languages", "names a language twice", "remove one")
 
@@ -274,6 +311,32 @@ def _check_recipe(study: Study) -> None:
     known = {**named_recipes(), **study.recipes}
     for key in (study.recipe, *(r.based_on for r in study.recipes.values() if r.based_on)):
         _known(key, known, "recipe", "recipe")
+    for name, recipe in study.recipes.items():
+        for task in (*recipe.intermediate, *recipe.finetune):
+            _known(task, tasks.names(), f"recipes.{name}", "task")
+        _check_lineage(study, name)
+
+
+def _check_lineage(study: Study, name: str) -> None:
+    seen, base = [name], study.recipes[name].based_on
+    while base in study.recipes:
+        if base in seen:
+            raise ConfigError(
+                f"recipes.{name}.based_on", "goes round in a circle", "base one of them on a named recipe"
+            )
+        seen.append(base)
+        base = study.recipes[base].based_on
+
+
+def _check_backbones(study: Study) -> None:
+    for name, backbone in study.backbones.items():
+        if backbone.train is None:
+            continue
+        for code in backbone.train.languages:
+            _known(code, languages.table(), f"backbones.{name}.train.languages", "language")
+        if backbone.retrieval_layer > backbone.train.layers:
+            problem = f"{backbone.retrieval_layer}, but it has {backbone.train.layers} layers"
+            raise ConfigError(f"backbones.{name}.retrieval_layer", problem, "name one of them; 0 is the embeddings")
 
 
 def _known(value: str, known: Any, key: str, what: str) -> None:
@@ -295,8 +358,13 @@ def named_recipes() -> dict[str, Recipe]:
 @cache
 def known_datasets() -> dict[str, Dataset]:
     """The datasets that xstilts knows, with their place on the hub and their upstream layout (data/datasets.yaml)."""
-    raw = yaml.safe_load((_DATA / "datasets.yaml").read_text(encoding="utf-8"))
-    return {name: Dataset.model_validate(value) for name, value in raw.items()}
+    return {name: Dataset.model_validate(value) for name, value in _raw_datasets().items()}
+
+
+@cache
+def _raw_datasets() -> dict[str, Any]:
+    raw: dict[str, Any] = yaml.safe_load((_DATA / "datasets.yaml").read_text(encoding="utf-8"))
+    return raw
 
 
 @cache
@@ -338,7 +406,8 @@ def _one_length(merged: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 def retrieval_length(study: Study) -> int:
     """Tokens per sentence in retrieval, from the recipe."""
-    return max((r.retrieval["max_length"] for r in _lineage(study, study.recipe) if r.retrieval), default=512)
+    given = [recipe.retrieval for recipe in _lineage(study, study.recipe) if recipe.retrieval]
+    return (given or [RetrievalRecipe()])[-1].max_length
 
 
 def _lineage(study: Study, name: str) -> list[Recipe]:

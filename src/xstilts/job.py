@@ -66,10 +66,10 @@ def run(arguments: list[str]) -> None:
 def _parse(arguments: list[str]) -> tuple[str, Job, Path | None]:
     functions, given = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     parser = argparse.ArgumentParser()
-    parser.add_argument("job", help="the job, as one JSON object")
+    parser.add_argument("job", type=Path, help="file with the job, one JSON object")
     parser.add_argument("--log", type=Path, help="file for all output")
     parsed = parser.parse_args(given)
-    job: Job = json.loads(parsed.job)
+    job: Job = json.loads(parsed.job.read_text(encoding="utf-8"))
     chosen = [f.split("=", 1)[1] for f in functions[1:] if f.split("=", 1)[0] in job]
     return (chosen or functions)[0], job, parsed.log
 

@@ -30,7 +30,8 @@ ENCODER = "encoder"
 REGIME = "zero-shot"
 SPLITS: tuple[Split, ...] = ("dev", "test")
 _LENGTHS = ("max_length", "doc_stride", "max_query_length", "max_answer_length", "n_best")
-_MODEL_FILES = ("model.safetensors", "config.json", "record.json")
+_MODEL_FILES = ("model.safetensors", "config.json", "tokenizer.json", "record.json")
+_TRAINED_FILES = (*_MODEL_FILES, "head.safetensors", "head.json", "log.jsonl")
 TABLES = ("cells.csv", "matrix.csv", "deltas.csv", "per_language.csv")
 FIGURES = ("deltas-dev", "deltas-test", "per-language-dev", "per-language-test")
 Phase = Literal[
@@ -120,6 +121,7 @@ class Step:
         """What the rule hands to its script, as one line of JSON."""
         plan = {"step": self.phase, "slice": self.slice, "inputs": self.inputs, "code": self.code}
         head = {"name": self.name, "digest": self.digest, "output": str(self.directory)}
+        head["work"] = str(self.root.joinpath("work", self.phase, self.digest))
         return digest.canonical({**head, **self.slice, **self.payload, "plan": plan})
 
 
@@ -274,14 +276,11 @@ class Plan:
     @_remembered
     def source(self, dataset: str) -> Dataset:
         """Where a dataset comes from: what xstilts knows of it, with the study's changes."""
-        known = config.known_datasets().get(dataset)
-        given = self.study.data.datasets.get(dataset)
-        if known is None and given is None:
+        found = self.study.data.datasets.get(dataset) or config.known_datasets().get(dataset)
+        if found is None:
             problem = f"dataset {dataset!r} is not known"
             raise ConfigError(f"data.datasets.{dataset}", problem, "say where it comes from")
-        if known is None or given is None:
-            return known or given or Dataset()
-        return known.model_copy(update={key: getattr(given, key) for key in given.model_fields_set})
+        return found
 
     def _files_root(self, source: Dataset) -> Path:
         if self.study.data.world:
@@ -303,8 +302,22 @@ class Plan:
                 self._add_use(uses, Use(dataset, task), ((s, sources.ENGLISH) for s in ("train", "dev")))
         for target in self.study.targets:
             dataset = self.study.targets[target].dataset or target
-            self._add_use(uses, Use(dataset, target), ((s, lang) for s in SPLITS for lang in self.languages(target)))
+            splits = self._evaluated_splits(dataset)
+            self._add_use(uses, Use(dataset, target), ((s, lang) for s in splits for lang in self.languages(target)))
+            self._check_languages(target, uses[dataset][1])
         return uses
+
+    def _evaluated_splits(self, dataset: str) -> tuple[Split, ...]:
+        """A dev part that is cut from the training part serves selection; the target then has a test part only."""
+        return ("test",) if self.source(dataset).dev is not None else SPLITS
+
+    def _check_languages(self, target: str, parts: set[tuple[Split, str]]) -> None:
+        missing = [code for code in self.languages(target) if ("test", code) not in parts]
+        if missing:
+            problem = f"no files serve its test part in {', '.join(missing)}"
+            raise ConfigError(
+                f"targets.{target}.languages", problem, "leave them out, or name their files in the dataset"
+            )
 
     def _trainings(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         for arm in self.intermediates.values():
@@ -399,8 +412,38 @@ class Plan:
             }
             for dataset in self.datasets()
         }
-        slice_ = {"datasets": {d: v for d, v in wanted.items() if not self._on_hub(self.source(d))}}
-        return self._step("preflight", (), slice_, {}, self._code("preflight", "xstilts.tasks.preflight"))
+        slice_ = {
+            "datasets": {d: v for d, v in wanted.items() if not self._on_hub(self.source(d))},
+            "files": [str(path) for path in self._raw_files()],
+        }
+        found = [digest.of([str(p.exists()) for p in self._raw_files()])]
+        found += [part.digest for dataset in self.datasets() for part in self.parts(dataset).values()]
+        inputs = {"found": digest.of(found)}
+        return self._step("preflight", (), slice_, inputs, self._code("preflight", "xstilts.tasks.preflight"))
+
+    def _raw_files(self) -> list[Path]:
+        """What backbones are made from: raw text, or a checkpoint directory."""
+        found: list[Path] = []
+        for given in self.study.backbones.values():
+            found += [Path(given.path) / "config.json"] if given.path else []
+            if given.train and not self.study.data.world:
+                found += [*self._texts(given.train)["text"].values(), *self._texts(given.train)["parallel"].values()]
+        return found
+
+    def _texts(self, training: BackboneTraining) -> dict[str, dict[str, Path]]:
+        """Raw text by language, and translations from English."""
+        root = self.world().directory if self.study.data.world else Path(self.study.data.root)
+        others = [lang for lang in training.languages if lang != sources.ENGLISH]
+        return {
+            "text": {lang: root / training.text.replace("{lang}", lang) for lang in training.languages},
+            "parallel": {lang: root / training.parallel.replace("{lang}", lang) for lang in others}
+            if training.parallel
+            else {},
+        }
+
+    def _first(self) -> Step:
+        """What goes before everything that reads files."""
+        return self.world() if self.study.data.world else self.preflight()
 
     def datasets(self) -> list[str]:
         """Every dataset of the study, sorted."""
@@ -425,8 +468,8 @@ class Plan:
             "parts": [[p.split, p.language] for p in parts.values()],
         }
         inputs = {f"{p.split}.{p.language}": p.digest for p in parts.values()}
-        first = self.world() if self.study.data.world else self.preflight()
-        return self._step("prepare", (dataset,), {}, inputs, self._code("prepare") | code, (first,), payload=payload)
+        needs = (self._first(),)
+        return self._step("prepare", (dataset,), {}, inputs, self._code("prepare") | code, needs, payload=payload)
 
     @_remembered
     def _source_dump(self, dataset: str) -> dict[str, Any]:
@@ -440,6 +483,11 @@ class Plan:
         digests, paths, steps = {}, [], []
         for dataset in datasets:
             part = self.parts(dataset).get((split, sources.ENGLISH))
+            if part is None and split == "train":
+                problem = "has no training part in English"
+                raise ConfigError(
+                    f"data.datasets.{dataset}", problem, "name its files for `train`, or another train set"
+                )
             if part is None:
                 continue
             step = self.prepare(dataset)
@@ -465,28 +513,23 @@ class Plan:
         )
         payload = {"hub": given.hub, "revision": given.revision, "path": given.path}
         code = self._code("backbone", "xstilts.models.fetch")
-        return self._step("backbone", (name,), slice_, inputs, code, files=_MODEL_FILES, payload=payload)
+        return self._step("backbone", (name,), slice_, inputs, code, (self._first(),), _MODEL_FILES, payload)
 
     def _pretrained(self, name: str, training: BackboneTraining) -> Step:
-        root = self.world().directory if self.study.data.world else Path(self.study.data.root)
-        text = {lang: root / training.text.format(lang=lang) for lang in training.languages}
-        others = [lang for lang in training.languages if lang != sources.ENGLISH]
-        parallel = {lang: root / training.parallel.format(lang=lang) for lang in others} if training.parallel else {}
+        texts = self._texts(training)
         inputs = {}
-        for role, files in (("text", text), ("parallel", parallel)):
+        for role, files in texts.items():
             for lang, path in files.items():
                 inputs[f"{role}:{lang}"] = (
                     self._world_content(lang) if self.study.data.world else self._contents.of(path)
                 )
         payload = {
-            "text": {k: str(v) for k, v in text.items()},
-            "parallel": {k: str(v) for k, v in parallel.items()},
+            **{role: {lang: str(path) for lang, path in files.items()} for role, files in texts.items()},
             "compute": self._compute(ranks=1),
         }
         slice_ = {"training": training.model_dump(mode="json", exclude={"text", "parallel"})}
-        needs = (self.world(),) if self.study.data.world else ()
         code = self._code("backbone", "xstilts.training.pretrain")
-        return self._step("backbone", (name,), slice_, inputs, code, needs, files=_MODEL_FILES, payload=payload)
+        return self._step("backbone", (name,), slice_, inputs, code, (self._first(),), _MODEL_FILES, payload)
 
     @_remembered
     def intermediate(self, backbone: str, name: str, seed: int) -> Step:
@@ -541,12 +584,11 @@ class Plan:
             "train": train_paths,
             "dev": dev_paths,
             "compute": self._compute(),
-            "work": str(self.root / "work" / phase / "-".join(folders)),
         }
         needs = (start, *dict.fromkeys((*train_steps, *dev_steps)))
         code = self._code(phase, "xstilts.training.run", *_task_modules(task))
         inputs = {"checkpoint": start.digest, **train, **dev}
-        return self._step(phase, folders, slice_, inputs, code, needs, files=_MODEL_FILES, payload=payload)
+        return self._step(phase, folders, slice_, inputs, code, needs, files=_TRAINED_FILES, payload=payload)
 
     # --- evaluation
 
@@ -576,8 +618,9 @@ class Plan:
 
     def _evaluated(self, target: str, language: str) -> list[Part]:
         """The dev and test parts of a target in one language."""
-        known = self.parts(self.study.targets[target].dataset or target)
-        return [known[split, language] for split in SPLITS if (split, language) in known]
+        dataset = self.study.targets[target].dataset or target
+        known, splits = self.parts(dataset), self._evaluated_splits(dataset)
+        return [known[split, language] for split in splits if (split, language) in known]
 
     def _predictor(self, backbone: str, intermediate: str, group: str, seeds: Seeds) -> Step:
         if group == ENCODER:
@@ -729,6 +772,10 @@ class Plan:
     def folder(self, phase: Phase) -> str:
         """Folder of a phase below the study's."""
         return _FOLDER[phase]
+
+    def files(self, phase: Literal["backbone", "intermediate", "finetune"]) -> tuple[str, ...]:
+        """Names of the outputs of a phase that makes checkpoints."""
+        return _MODEL_FILES if phase == "backbone" else _TRAINED_FILES
 
     @_remembered
     def predicted_files(self, train_set: str) -> tuple[str, ...]:

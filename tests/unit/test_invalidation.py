@@ -28,9 +28,18 @@ ROOT = Path(__file__).parents[2]
 Unit = tuple[str, ...]
 Units = frozenset[Unit]
 
-INTERMEDIATES = (
-    ["none", "anli_plus", "mnli", "qqp", "squad_v2", "squad_v1", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"]
-)  # rows of config/mini.yaml
+INTERMEDIATES = [
+    "none",
+    "anli_plus",
+    "mnli",
+    "qqp",
+    "squad_v2",
+    "squad_v1",
+    "hellaswag",
+    "ccg",
+    "cosmosqa",
+    "commonsenseqa",
+]  # rows of config/mini.yaml
 GROUPS = {
     "mnli": ("xnli",),
     "pawsx": ("pawsx",),

@@ -3,7 +3,7 @@ rule backbone:
     input:
         inputs_of("backbone"),
     output:
-        pattern("backbone", "model.safetensors", "config.json", "record.json"),
+        pattern("backbone", *PLAN.files("backbone")),
     log:
         log_of("backbone"),
     benchmark:
@@ -18,6 +18,6 @@ rule backbone:
         runtime=resource_of("backbone", "runtime"),
     params:
         job=job_of("backbone"),
-        python=sys.executable,
+        python=python(),
     shell:
-        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/backbone.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/backbone.py {params.job:q} --log {log:q}"

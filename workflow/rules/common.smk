@@ -4,10 +4,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from snakemake.settings.enums import RerunTrigger
+from snakemake.settings.types import DeploymentMethod, RerunTrigger
 
 from xstilts.config import load
 from xstilts.errors import UserError
+from xstilts.files import write_text
 from xstilts.study import RULE_FILES, Plan, notices
 
 # A graph is built from many small objects that all stay: collecting garbage meanwhile costs a sixth of a dry run.
@@ -20,8 +21,7 @@ def open_plan():
         plan = Plan(load(config))
         plan.steps()
     except UserError as error:
-        print(f"xstilts: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"xstilts: {error}")
     if workflow.is_main_process:
         notices(plan)
     return plan
@@ -110,8 +110,28 @@ def inputs_of(phase):
 
 
 def job_of(phase):
-    """Params function: the job's one argument."""
-    return lambda wildcards: step_of(phase, wildcards).job()
+    """Params function: the file that holds the job, written unless this is a dry run.
+
+    A job goes through a file since an argument of the shell has a limit, which a table of a few thousand cells exceeds.
+    """
+
+    def job(wildcards):
+        step = step_of(phase, wildcards)
+        path = PLAN.root / "jobs" / phase / f"{step.digest}.json"
+        if not workflow.dryrun and not (
+            path.exists() and path.read_text(encoding="utf-8") == step.job()
+        ):
+            write_text(path, step.job())
+        return str(path)
+
+    return job
+
+
+def python():
+    """This environment's Python, or that of the rule's own conda environment."""
+    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        return "python"
+    return shlex.quote(sys.executable)
 
 
 def resource_of(phase, name):
@@ -127,8 +147,8 @@ def gpus_of(phase):
 def launcher(phase):
     """How a training starts: one process, or one per rank on this node."""
     if COMPUTE.ranks == 1:
-        return shlex.quote(sys.executable)
-    return f"{shlex.quote(sys.executable)} -m torch.distributed.run --standalone --nproc_per_node={COMPUTE.ranks}"
+        return python()
+    return f"{python()} -m torch.distributed.run --standalone --nproc_per_node={COMPUTE.ranks}"
 
 
 def print_matrix():

@@ -3,7 +3,7 @@ rule finetune:
     input:
         inputs_of("finetune"),
     output:
-        pattern("finetune", "model.safetensors", "config.json", "record.json"),
+        pattern("finetune", *PLAN.files("finetune")),
     log:
         log_of("finetune"),
     benchmark:
@@ -20,4 +20,4 @@ rule finetune:
         job=job_of("finetune"),
         launcher=launcher("finetune"),
     shell:
-        "PYTHONSAFEPATH=1 {params.launcher} workflow/scripts/finetune.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/finetune.py {params.job:q} --log {log:q}"

@@ -3,7 +3,7 @@ rule intermediate:
     input:
         inputs_of("intermediate"),
     output:
-        pattern("intermediate", "model.safetensors", "config.json", "record.json"),
+        pattern("intermediate", *PLAN.files("intermediate")),
     log:
         log_of("intermediate"),
     benchmark:
@@ -20,4 +20,4 @@ rule intermediate:
         job=job_of("intermediate"),
         launcher=launcher("intermediate"),
     shell:
-        "PYTHONSAFEPATH=1 {params.launcher} workflow/scripts/intermediate.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/intermediate.py {params.job:q} --log {log:q}"

@@ -25,6 +25,6 @@ for train_set in PLAN.train_sets():
             runtime=resource_of("predict", "runtime"),
         params:
             job=job_of("predict"),
-            python=sys.executable,
+            python=python(),
         shell:
-            "PYTHONSAFEPATH=1 {params.python} workflow/scripts/predict.py {params.job:q} --log {log:q}"
+            "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/predict.py {params.job:q} --log {log:q}"

@@ -14,9 +14,9 @@ rule world:
         runtime=resource_of("world", "runtime"),
     params:
         job=job_of("world"),
-        python=sys.executable,
+        python=python(),
     shell:
-        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/world.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/world.py {params.job:q} --log {log:q}"
 
 
 # Every missing file is named at once, before anything else runs.
@@ -35,9 +35,9 @@ rule preflight:
         runtime=resource_of("preflight", "runtime"),
     params:
         job=job_of("preflight"),
-        python=sys.executable,
+        python=python(),
     shell:
-        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/preflight.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/preflight.py {params.job:q} --log {log:q}"
 
 
 # Each dataset is read, verified and converted once for the whole study.
@@ -56,6 +56,6 @@ rule prepare:
         runtime=resource_of("prepare", "runtime"),
     params:
         job=job_of("prepare"),
-        python=sys.executable,
+        python=python(),
     shell:
-        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/prepare.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/prepare.py {params.job:q} --log {log:q}"

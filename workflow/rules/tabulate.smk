@@ -14,9 +14,9 @@ rule tabulate:
         runtime=resource_of("tabulate", "runtime"),
     params:
         job=job_of("tabulate"),
-        python=sys.executable,
+        python=python(),
     shell:
-        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/tabulate.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/tabulate.py {params.job:q} --log {log:q}"
 
 
 # The tables as figures.
@@ -35,6 +35,6 @@ rule figures:
         runtime=resource_of("figures", "runtime"),
     params:
         job=job_of("figures"),
-        python=sys.executable,
+        python=python(),
     shell:
-        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/figures.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/figures.py {params.job:q} --log {log:q}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -87,7 +88,7 @@ def predict(job: dict[str, Any]) -> None:
     counts = {"parts": len(job["parts"]), "predicted": 0, "rows": 0}
     for part in tqdm(job["parts"], desc="predict", unit="part", file=terminal(), disable=terminal() is None):
         kept = Path(job["store"]) / f"{part['digest']}.parquet"
-        if not kept.is_file():
+        if not _intact(kept):
             predictor = predictor or _loaded(job)
             counts["rows"] += _predict_part(predictor, part, kept)
             counts["predicted"] += 1
@@ -100,6 +101,7 @@ def _predict_part(predictor: Predictor, part: Part, kept: Path) -> int:
     table = pa.concat_tables(_split(predictor, part, split, path) for split, path in part["data"].items())
     with files.atomic(kept) as temporary:
         pq.write_table(table, temporary)
+    files.write_text(_checksum(kept), _sha256(kept))
     seconds = time.time() - started
     print(f"{part['task']} {part['language']}: {table.num_rows} rows, {seconds:.1f} s", file=sys.stderr)
     return int(table.num_rows)
@@ -108,6 +110,20 @@ def _predict_part(predictor: Predictor, part: Part, kept: Path) -> int:
 def _split(predictor: Predictor, part: Part, split: str, path: str) -> pa.Table:
     table = predictor(part, pq.read_table(path).to_pylist())
     return table.add_column(0, "split", pa.array([split] * table.num_rows, type=pa.string()))
+
+
+def _checksum(kept: Path) -> Path:
+    return kept.with_suffix(".sha256")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _intact(kept: Path) -> bool:
+    """Is the stored table there, as it was written? One that was damaged is predicted again."""
+    return kept.is_file() and _checksum(kept).is_file() and _checksum(kept).read_text() == _sha256(kept)
 
 
 def _publish(kept: Path, output: Path) -> None:

@@ -16,7 +16,15 @@ from xstilts.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt", "vocab.json")
+_VOCABULARIES = (
+    "tokenizer.json",
+    "sentencepiece.bpe.model",
+    "sentencepiece.model",
+    "spiece.model",
+    "spm.model",
+    "vocab.txt",
+    "vocab.json",
+)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 

@@ -15,7 +15,7 @@ def _scientific(value: Any) -> Any:
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
-Number = Annotated[float, BeforeValidator(_scientific)]
+Number = Annotated[float, BeforeValidator(_scientific), Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
 
 

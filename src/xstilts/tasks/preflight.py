@@ -23,6 +23,7 @@ def preflight(job: dict[str, Any]) -> None:
     """
     started = time.time()
     missing = [line for name, wanted in job["datasets"].items() for line in _missing(name, wanted)]
+    missing += [f"backbones: {path}" for path in job["files"] if not Path(path).is_file()]
     if missing:
         shown = "\n  ".join(missing[:_SHOWN])
         more = f"\n  … and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -51,6 +52,8 @@ def train(job: dict[str, Any]) -> None:
     """
     started = time.time()
     hyper = Hyperparameters.model_validate(job["hyper"])
+    # An orphan of a killed run and its successor must not share scratch files.
+    job = {**job, "work": f"{job['work']}/{os.getpid()}"}
     _prepare_process(job["compute"], job["precision"], job["seed"])
     start = Path(job["checkpoint"])
     tokenizer = checkpoint.load_tokenizer(start)
@@ -117,6 +120,13 @@ def _rows(paths: Sequence[str], split_name: str) -> list[Any]:
     return rows
 
 
+def _first_of_each(paths: Sequence[str], examples: int | None) -> list[Any]:
+    """The first dev examples, as many from each of a task's datasets (ANLI+ has five), or all of them."""
+    if examples is None:
+        return _rows(paths, "dev")
+    return [row for path in paths for row in _rows([path], "dev")[: math.ceil(examples / len(paths))]]
+
+
 def _model(job: dict[str, Any], hyper: Hyperparameters, start: Path, labels: Sequence[str]) -> TaskModel:
     encoder = checkpoint.load_encoder(start)
     check_length(encoder.config, hyper.max_length, f"recipe.{job['phase']}.{job['task']}.max_length")
@@ -160,7 +170,7 @@ class _Run:
         selection = self._hyper.selection
         if selection.checkpoint == "last":
             return None
-        rows, kind = _rows(self._job["dev"], "dev")[: selection.examples], self._part.features
+        rows, kind = _first_of_each(self._job["dev"], selection.examples), self._part.features
         labels = self._part.labels
         encoded = kind.encode(rows, self._tokenizer, self._hyper, labels)
         measure, pad = criterion(self._job["criterion"]), self._tokenizer.pad_token_id

@@ -95,19 +95,21 @@ def _answer(row: SpanRow, passage: Passage) -> tuple[int, int] | None:
     return passage.span(start, start + len(row["answers"][0]))
 
 
-def windows(length: int, room: int, shared: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at most `room` tokens that cover `length` tokens, each sharing `shared` tokens with the one before.
+def windows(length: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
+    """Ranges of at most `room` tokens that cover `length` tokens, each beginning `stride` tokens after the one before.
+
+    So is doc_stride meant in BERT's, XTREME's and jiant's SQuAD code; run_qa.py's is the overlap.
 
     Raises:
-        ConfigError: windows would not move forward.
+        ConfigError: tokens between two windows would be in neither.
     """
-    if room < max(length, 1) and room <= shared:
-        problem = f"windows with room for {room} passage tokens cannot share {shared}"
+    if room < max(length, 1) and stride > room:
+        problem = f"windows with room for {room} passage tokens, {stride} apart, leave tokens out"
         raise ConfigError("doc_stride", problem, "make it smaller, or max_length larger")
     start = 0
     while start + room < length:
         yield start, start + room
-        start += room - shared
+        start += stride
     yield start, length
 
 
