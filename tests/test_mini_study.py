@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from transformers import AutoModel
-
 from tests.workspace import SMALL, Workspace, kill
+from transformers import AutoModel
 
 pytestmark = pytest.mark.slow
 

@@ -67,7 +67,7 @@ def _parse(arguments: list[str]) -> tuple[str, Job, Path | None]:
     functions, given = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     parser = argparse.ArgumentParser()
     parser.add_argument("job", type=Path, help="file with the job, one JSON object")
-    parser.add_argument("--log", type=Path, help="file for all output")
+    parser.add_argument("log", type=Path, nargs="?", help="file for all output")
     parsed = parser.parse_args(given)
     job: Job = json.loads(parsed.job.read_text(encoding="utf-8"))
     chosen = [f.split("=", 1)[1] for f in functions[1:] if f.split("=", 1)[0] in job]

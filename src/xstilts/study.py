@@ -783,11 +783,19 @@ class Plan:
         self._build()
         return next(s.files for s in self._steps.values() if s.phase == "predict" and s.folders[2] == train_set)
 
-    def reads(self, step: Step) -> list[str]:
-        """Paths that a step reads and another step writes."""
+    def reads(self, step: Step) -> list[tuple[Step, str]]:
+        """Paths that a step reads, each with the step that writes it."""
         if step.phase == "score":
-            return list(step.payload["predictions"].values())
-        return [path for need in step.needs for path in need.outputs]
+            return [(step.needs[0], path) for path in step.payload["predictions"].values()]
+        return [(need, path) for need in step.needs for path in need.outputs]
+
+    def settled(self, step: Step) -> bool:
+        """Will this run leave the step's outputs as they are? If not, what reads them runs too."""
+        if step.phase == "score":
+            return step.done and all(Path(path).exists() for _, path in self.reads(step))
+        if step.phase == "tabulate":
+            return step.done and all(self.settled(need) for need in step.needs)
+        return True  # its missing files alone decide
 
     def steps(self) -> list[Step]:
         """Every step, upstream first within a cell."""

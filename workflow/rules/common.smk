@@ -104,7 +104,10 @@ def inputs_of(phase):
         step = step_of(phase, wildcards)
         if step.done and not forced() and phase not in LIGHT:
             return []
-        return [ancient(path) for path in PLAN.reads(step)]
+        return [
+            ancient(path) if PLAN.settled(need) else path
+            for need, path in PLAN.reads(step)
+        ]
 
     return inputs
 

@@ -20,4 +20,4 @@ rule finetune:
         job=job_of("finetune"),
         launcher=launcher("finetune"),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/finetune.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/finetune.py {params.job:q} {log:q}"

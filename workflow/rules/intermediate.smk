@@ -20,4 +20,4 @@ rule intermediate:
         job=job_of("intermediate"),
         launcher=launcher("intermediate"),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/intermediate.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/intermediate.py {params.job:q} {log:q}"

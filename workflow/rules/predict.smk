@@ -27,4 +27,4 @@ for train_set in PLAN.train_sets():
             job=job_of("predict"),
             python=python(),
         shell:
-            "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/predict.py {params.job:q} --log {log:q}"
+            "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/predict.py {params.job:q} {log:q}"

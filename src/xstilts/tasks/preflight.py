@@ -12,8 +12,6 @@ from xstilts.files import RECORD, write_json
 from xstilts.schema.data import Dataset
 from xstilts.tasks import sources
 
-_SHOWN = 40
-
 
 def preflight(job: dict[str, Any]) -> None:
     """Check that all files are there and write the record.
@@ -25,9 +23,8 @@ def preflight(job: dict[str, Any]) -> None:
     missing = [line for name, wanted in job["datasets"].items() for line in _missing(name, wanted)]
     missing += [f"backbones: {path}" for path in job["files"] if not Path(path).is_file()]
     if missing:
-        shown = "\n  ".join(missing[:_SHOWN])
-        more = f"\n  … and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise UserError(f"{len(missing)} files are missing; put them there or change `data`:\n  {shown}{more}")
+        shown = "\n  ".join(missing)
+        raise UserError(f"{len(missing)} files are missing; put them there or change `data`:\n  {shown}")
     write_json(Path(job["output"]) / RECORD, provenance.record(job, started, datasets=len(job["datasets"])))
 
 
