@@ -14,6 +14,6 @@ rule submission:
         runtime=resource_of("score", "runtime"),
     params:
         job=job_of("submission"),
-        python=sys.executable,
+        python=python(),
     shell:
-        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/submission.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/submission.py {params.job:q} --log {log:q}"
