@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.workspace import SMALL, Workspace, kill
 from transformers import AutoModel
 
-from tests.workspace import SMALL, Workspace, kill
 from xstilts.evaluation.official import score_folders
 
 pytestmark = pytest.mark.slow
