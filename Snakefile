@@ -32,6 +32,7 @@ wildcard_constraints:
 
 localrules:
     all_matrix,
+    all_submissions,
 
 
 include: "workflow/rules/prepare.smk"
@@ -40,6 +41,8 @@ include: "workflow/rules/intermediate.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/score.smk"
+include: "workflow/rules/submission.smk"
+include: "workflow/rules/overlap.smk"
 include: "workflow/rules/tabulate.smk"
 
 
@@ -48,6 +51,12 @@ rule all_matrix:
     default_target: True
     input:
         everything,
+
+
+# XTREME submission files, and gold labels in their layout, of every checkpoint.
+rule all_submissions:
+    input:
+        submissions,
 
 
 onsuccess:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from tests.workspace import SMALL, Workspace, kill
 from transformers import AutoModel
 
+from xstilts.evaluation.official import score_folders
+
 pytestmark = pytest.mark.slow
 
 DEV_AND_TEST = ("xnli", "pawsx", "udpos", "mlqa", "bucc2018")
 TEST_ONLY = ("xquad", "tydiqa", "tatoeba")
+POS_ACCURACY = ("udpos", "accuracy")  # beside XTREME's metrics
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,30 @@ def test_tables_and_figures_are_there(finished: Workspace) -> None:
             figure = finished.results / "figures" / f"{kind}-{split}"
             assert figure.with_suffix(".svg").read_text(encoding="utf-8").startswith("<?xml")
             assert figure.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_overlap_of_every_training_set_with_every_test_set_is_told(finished: Workspace) -> None:
+    with (finished.results / "tables" / "overlap.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    targets = {target: set(block["languages"]) for target, block in SMALL["targets"].items()}
+    assert {row["training"] for row in rows} >= {"mnli", "pawsx", "udpos", "squad_v1"}
+    assert {row["test"]: {r["language"] for r in rows if r["test"] == row["test"]} for row in rows} == targets
+    assert all(0 <= float(row["share"]) <= float(row["share_any_text"]) <= 100 for row in rows)
+
+
+def test_submission_files_score_what_the_cells_say(finished: Workspace) -> None:
+    finished.run("all_submissions")
+    for intermediate in SMALL["intermediates"]:
+        (made,) = finished.results.glob(f"submissions/mini/{intermediate}/seed-1/*")
+        report: Any = score_folders(made / "predictions", made / "labels", languages_present=True)
+        cells = [r for r in finished.cells() if (r["intermediate"], r["split"]) == (intermediate, "test")]
+        wanted = [r for r in cells if r["variant"] in ("last", "layer1") and (r["target"], r["metric"]) != POS_ACCURACY]
+        assert {row["target"] for row in wanted} == set(SMALL["targets"])
+        for row in wanted:
+            of_target, metric = report[row["target"]], row["metric"]
+            average = row["language"] == "avg"
+            value = of_target[f"avg_{metric}"] if average else of_target[row["language"]][metric]
+            assert value == pytest.approx(float(row["value"]), abs=1e-7), row
 
 
 def test_checkpoints_are_hugging_face_directories(finished: Workspace) -> None:

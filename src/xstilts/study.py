@@ -43,6 +43,8 @@ Phase = Literal[
     "finetune",
     "predict",
     "score",
+    "submission",
+    "overlap",
     "tabulate",
     "figures",
 ]
@@ -134,17 +136,22 @@ _FOLDER: dict[Phase, str] = {
     "finetune": "finetune",
     "predict": "predictions",
     "score": "scores",
+    "submission": "submissions",
+    "overlap": "tables/made-overlap",
     "tabulate": "tables/made",
     "figures": "figures/made",
 }
 
 
-# Phase: the file of its rule, and the group of settings under `compute.resources`.
+# Phase: the file of its rule, and the group of settings under `compute.resources` (submissions and overlap, whose
+# rules stand alone, name another's group there).
 RULE_FILES: dict[Phase, str] = {
     "world": "prepare",
     "preflight": "prepare",
     "figures": "tabulate",
     **{phase: phase for phase in ("prepare", "backbone", "intermediate", "finetune", "predict", "score", "tabulate")},
+    "submission": "submission",
+    "overlap": "overlap",
 }
 
 
@@ -697,7 +704,64 @@ class Plan:
             return None
         return config.hyperparameters(self.study, "finetune", group).selection.checkpoint
 
+    @_remembered
+    def submissions(self) -> dict[tuple[str, ...], Step]:
+        """XTREME submission files by (backbone, intermediate, seeds); made on request, not part of the matrix.
+
+        They hold every XTREME target of the study. The seeds are those of phase 3, where the study has one; retrieval
+        comes from the encoder that phase 3 started from.
+        """
+        group = next((g for g in self.train_sets() if g != ENCODER), ENCODER)
+        return {
+            (backbone, intermediate, seeds.folder): self._submission(backbone, intermediate, seeds)
+            for backbone in self.study.backbones
+            for intermediate in self.intermediates
+            for seeds in self.seeds(intermediate, group)
+        }
+
+    def _submission(self, backbone: str, intermediate: str, seeds: Seeds) -> Step:
+        parts: list[dict[str, str]] = []
+        inputs: dict[str, str] = {}
+        needs: dict[Step, None] = {}
+        for target in self.study.targets:
+            if target not in config.xtreme_languages():
+                continue
+            own = seeds if self.train_set(target) else Seeds(seeds.intermediate, None)
+            scored = self.score(Cell(backbone, intermediate, target, own))
+            data = self.prepare(self.study.targets[target].dataset or target)
+            needs |= dict.fromkeys((*scored.needs, data))
+            inputs |= {f"{target}/{language}": value for language, value in scored.inputs.items()}
+            for language, path in scored.payload["predictions"].items():
+                test = str(data.directory / f"test.{language}.parquet")
+                parts.append({"task": target, "language": language, "predictions": path, "data": test})
+        slice_ = {"layer": self.study.backbones[backbone].retrieval_layer}
+        code = self._code("submission", "xstilts.evaluation.export")
+        folders = (backbone, intermediate, seeds.folder)
+        return self._step("submission", folders, slice_, inputs, code, tuple(needs), payload={"parts": parts})
+
     # --- tables
+
+    @_remembered
+    def overlap(self) -> Step:
+        """Shares of every test set's texts that every training set holds."""
+        training: dict[str, str] = {}
+        tests: dict[str, dict[str, str]] = {}
+        inputs, needs = {}, []
+        for dataset in self.datasets():
+            step = self.prepare(dataset)
+            needs.append(step)
+            for part in self.parts(dataset).values():
+                path = str(step.directory / f"{part.split}.{part.language}.parquet")
+                if part.split == "train":
+                    training[dataset] = path
+                elif part.split == "test":
+                    tests.setdefault(dataset, {})[part.language] = path
+                if part.split != "dev":
+                    inputs[f"{dataset}/{part.split}.{part.language}"] = part.digest
+        table = str(self.root / "tables" / "overlap.csv")
+        payload = {"training": training, "tests": tests, "table": table}
+        code = self._code("overlap", "xstilts.analysis.overlap")
+        return self._step("overlap", (), {}, inputs, code, tuple(needs), payload=payload, published=(table,))
 
     @_remembered
     def tabulate(self) -> Step:
@@ -765,6 +829,8 @@ class Plan:
             UserError: the study has no such step.
         """
         self._build()
+        if phase == "submission":
+            self.submissions()
         if (phase, folders) not in self._steps:
             raise UserError(f"study {self.study.study!r} has no step {'/'.join((phase, *folders))}")
         return self._steps[phase, folders]
@@ -798,9 +864,9 @@ class Plan:
         return True  # its missing files alone decide
 
     def steps(self) -> list[Step]:
-        """Every step, upstream first within a cell."""
+        """Every step of the matrix, upstream first within a cell."""
         self._build()
-        return list(self._steps.values())
+        return [step for step in self._steps.values() if step.phase != "submission"]
 
     def _build(self) -> None:
         if self._built:
@@ -812,6 +878,7 @@ class Plan:
                     for seeds in self.seeds(intermediate, group):
                         self.predict(backbone, intermediate, group, seeds)
         self.figures()
+        self.overlap()
         self._contents.save()
 
     def _step(

@@ -62,6 +62,7 @@ INTERMEDIATE_KIND = {
 }
 INVENTED = ("qaa", "qab", "qac", "qad", "qae")
 TABLES: Units = frozenset({("tabulate",), ("figures",)})
+OVERLAP: Units = frozenset({("overlap",)})  # reads nothing but training and test texts
 
 _PLAN = """
 import json, sys, yaml
@@ -219,11 +220,11 @@ CONFIG_EDITS: dict[str, tuple[dict[str, Any], Units]] = {
     ),
     "limited rows": (
         {"data": {"datasets": {"udpos": {"limit": {"train": 100}}}}},
-        frozenset(finetunes(INTERMEDIATES, ("udpos",))) | TABLES,
+        frozenset(finetunes(INTERMEDIATES, ("udpos",))) | TABLES | OVERLAP,
     ),
     "limited test rows": (
         {"data": {"datasets": {"xquad": {"limit": {"test": 10}}}}},
-        predictions("squad_v1", targets=("xquad",)),
+        predictions("squad_v1", targets=("xquad",)) | OVERLAP,
     ),
 }
 
@@ -242,11 +243,11 @@ def _without(raw: dict[str, Any], section: str, name: str) -> dict[str, Any]:
 def test_an_added_row_or_column_computes_its_own_cells() -> None:
     full = planned(ROOT, json.dumps(mini()))
     without_row = planned(ROOT, json.dumps(_without(mini(), "intermediates", "qqp")))
-    assert rerun(without_row, full) == frozenset(intermediates(("qqp",))) | TABLES
-    assert rerun(full, without_row) == TABLES
+    assert rerun(without_row, full) == frozenset(intermediates(("qqp",))) | TABLES | OVERLAP
+    assert rerun(full, without_row) == TABLES | OVERLAP
     without_column = planned(ROOT, json.dumps(_without(mini(), "targets", "mlqa")))
-    assert rerun(without_column, full) == predictions("squad_v1", targets=("mlqa",))
-    assert rerun(full, without_column) == TABLES
+    assert rerun(without_column, full) == predictions("squad_v1", targets=("mlqa",)) | OVERLAP
+    assert rerun(full, without_column) == TABLES | OVERLAP
 
 
 def test_an_added_language_is_predicted_alone() -> None:
@@ -254,7 +255,7 @@ def test_an_added_language_is_predicted_alone() -> None:
     fewer = deep_merge(raw, {"targets": {"udpos": {"languages": ["en", "qaa", "qab", "qac", "qad"]}}})
     added = rerun(planned(ROOT, json.dumps(fewer)), planned(ROOT, json.dumps(raw)))
     expected = {("predict", "mini", row, "udpos", "seed-1", "udpos", "qae") for row in INTERMEDIATES}
-    assert added == frozenset(expected) | scores("udpos")
+    assert added == frozenset(expected) | scores("udpos") | OVERLAP
 
 
 def test_an_added_backbone_computes_its_own_cells() -> None:
@@ -321,6 +322,8 @@ CODE_EDITS: dict[str, tuple[Callable[[Path], None], Units]] = {
     "the official scorer": (append("src/xstilts/evaluation/official.py", CODE), NOTHING),
     "figures": (append("src/xstilts/analysis/figures.py", CODE), frozenset({("figures",)})),
     "tables": (append("src/xstilts/analysis/tables.py", CODE), TABLES),
+    "overlap of texts": (append("src/xstilts/analysis/overlap.py", CODE), OVERLAP),
+    "submission files": (append("src/xstilts/evaluation/export.py", CODE), NOTHING),
     "a metric that is only reported": (append("src/xstilts/metrics/mlqa.py", CODE), scores("mlqa")),
     "mining and its metric": (append("src/xstilts/metrics/retrieval.py", CODE), predictions("encoder")),
     "scoring": (
@@ -414,4 +417,4 @@ def test_an_edit_of_data_counts_by_content(name: str, tmp_path: Path) -> None:
         handle.write(row)
     units = rerun(before, planned.__wrapped__(ROOT, study))
     found = {(unit[0], unit[-1]) if unit[0] == "predict" else (unit[0],) for unit in units}
-    assert found == expected | {("score",), ("tabulate",), ("figures",)}
+    assert found == expected | {("score",), ("tabulate",), ("figures",), ("overlap",)}

@@ -132,6 +132,27 @@ def test_adding_a_language_retrains_nothing() -> None:
     assert {n.split("/")[3] for n in names if n.startswith("score")} == {"xnli"}
 
 
+def test_submissions_are_made_on_request_from_the_seeds_of_one_path() -> None:
+    made = plan({"seeds": {"intermediate": [1, 2], "finetune": [3]}})
+    matrix = [step.name for step in made.steps()]
+    step = made.step("submission", ("mini", "mnli", "seed-2-3"))
+    assert {need.folders[-1] for need in step.needs if need.phase == "predict"} == {"seed-2-3", "seed-2"}
+    assert {part["task"] for part in step.payload["parts"]} == set(made.study.targets)
+    baseline = made.step("submission", ("mini", "none", "seed-3"))
+    assert {need.folders[-1] for need in baseline.needs if need.phase == "predict"} == {"seed-3", "seedless"}
+    assert [step.name for step in made.steps()] == matrix
+    assert not [name for name in matrix if name.startswith("submission")]
+
+
+def test_overlap_compares_every_training_set_with_every_test_set() -> None:
+    payload = plan().overlap().payload
+    assert {"mnli", "qqp", "squad_v1", "squad_v2", "udpos", "panx", "tydiqa"} <= set(payload["training"])
+    assert set(payload["tests"]) == set(plan().study.targets)
+    assert set(payload["tests"]["xnli"]) == set(plan().languages("xnli"))
+    fewer = {"targets": {"xnli": {"languages": ["en", "qaa"]}}}
+    assert "overlap" in changed(fewer)
+
+
 def test_two_readings_of_one_dataset_are_refused() -> None:
     raw = {"intermediates": {"odd": {"tasks": [{"task": "qqp", "datasets": ["mnli"]}]}}}
     with pytest.raises(UserError, match="read it with different labels"):

@@ -39,6 +39,8 @@ FOLDERS = {
     "finetune": ("backbone", "intermediate", "train_set", "seeds"),
     "predict": ("backbone", "intermediate", "train_set", "seeds"),
     "score": ("backbone", "intermediate", "target", "seeds"),
+    "submission": ("backbone", "intermediate", "seeds"),
+    "overlap": (),
     "tabulate": (),
     "figures": (),
 }
@@ -172,4 +174,10 @@ def everything(wildcards):
         if step.phase == "predict"
         for path in step.outputs
     ]
-    return [*predictions, *PLAN.tabulate().outputs, *PLAN.figures().outputs]
+    tables = (PLAN.tabulate(), PLAN.figures(), PLAN.overlap())
+    return [*predictions, *(path for step in tables for path in step.outputs)]
+
+
+def submissions(wildcards):
+    """The records of every submission."""
+    return [path for step in PLAN.submissions().values() for path in step.outputs]

@@ -29,7 +29,7 @@ _MINING_NOTE = (
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One prediction table, or one variant of it (a layer, raw or centred)."""
 
     split: str
@@ -43,7 +43,7 @@ class _Part:
 class _Scored:
     """The scores of one part, over `n` examples."""
 
-    part: _Part
+    part: Part
     scores: Scores
     n: int
 
@@ -64,10 +64,7 @@ def score(job: dict[str, Any]) -> None:
     started = time.time()
     metric = importlib.import_module(f"xstilts.metrics.{job['scorer']}")
     parts = [
-        part
-        for language, path in job["predictions"].items()
-        for whole in _splits(language, Path(path), job["variant"])
-        for part in _variants(whole)
+        part for language, path in job["predictions"].items() for part in parts_of(language, Path(path), job["variant"])
     ]
     _check_complete(parts)
     mining = "score" in parts[0].table.column_names
@@ -76,6 +73,16 @@ def score(job: dict[str, Any]) -> None:
     output = Path(job["output"])
     files.write_json(output / "scores.json", {"rows": rows, "notes": [_MINING_NOTE] if mining else []})
     files.write_json(output / files.RECORD, provenance.record(job, started, rows=len(rows)))
+
+
+def parts_of(language: str, path: Path, variant: str) -> Iterator[Part]:
+    """Every split of a prediction table, and every layer of it, raw and centred, if it is of retrieval.
+
+    Raises:
+        DataError: the table cannot be read, or is empty, or holds empty values.
+    """
+    for whole in _splits(language, path, variant):
+        yield from _variants(whole)
 
 
 def _read(path: Path) -> pa.Table:
@@ -91,14 +98,14 @@ def _read(path: Path) -> pa.Table:
     return table
 
 
-def _splits(language: str, path: Path, variant: str) -> Iterator[_Part]:
+def _splits(language: str, path: Path, variant: str) -> Iterator[Part]:
     table = _read(path)
     for split in pc.unique(table["split"]).to_pylist():
         rows = table.filter(pc.equal(table["split"], split)).drop_columns("split")
-        yield _Part(split, language, path, rows, variant)
+        yield Part(split, language, path, rows, variant)
 
 
-def _variants(part: _Part) -> Iterator[_Part]:
+def _variants(part: Part) -> Iterator[Part]:
     """The part itself, or one part for each layer, raw and centred, of a retrieval table."""
     if "layer" not in part.table.column_names:
         yield part
@@ -106,10 +113,10 @@ def _variants(part: _Part) -> Iterator[_Part]:
     for key in part.table.group_by(["layer", "centred"], use_threads=False).aggregate([]).to_pylist():
         mask = pc.and_(pc.equal(part.table["layer"], key["layer"]), pc.equal(part.table["centred"], key["centred"]))
         variant = f"layer{key['layer']}" + "-centred" * key["centred"]
-        yield _Part(part.split, part.language, part.path, part.table.filter(mask), variant)
+        yield Part(part.split, part.language, part.path, part.table.filter(mask), variant)
 
 
-def _scored(part: _Part, metric: Any, job: dict[str, Any]) -> _Scored:
+def _scored(part: Part, metric: Any, job: dict[str, Any]) -> _Scored:
     _check_ids(part, "id")
     for column in ("logits", "log_probabilities", "log_probability", "log_normaliser", "similarity"):
         if column in part.table.column_names:
@@ -119,7 +126,7 @@ def _scored(part: _Part, metric: Any, job: dict[str, Any]) -> _Scored:
 
 
 @contextmanager
-def _named(part: _Part) -> Iterator[None]:
+def _named(part: Part) -> Iterator[None]:
     """Put the table's path before what a metric complains of."""
     try:
         yield
@@ -127,7 +134,7 @@ def _named(part: _Part) -> Iterator[None]:
         raise UserError(f"{part.path}: {error}") from None
 
 
-def _check_complete(parts: list[_Part]) -> None:
+def _check_complete(parts: list[Part]) -> None:
     """Refuse variants that do not all hold the same ids, in every language of a split."""
     present = {(part.path, part.variant) for part in parts}
     truths: dict[tuple[Path, str], set[Any]] = {}
@@ -141,7 +148,7 @@ def _check_complete(parts: list[_Part]) -> None:
                 raise DataError(path, f"{variant} is missing, though other tables have it", _AGAIN)
 
 
-def _truth(part: _Part) -> set[Any]:
+def _truth(part: Part) -> set[Any]:
     """What is to be predicted: the ids, or the gold pairs of a mining table."""
     if "id" in part.table.column_names:
         return set(part.table["id"].to_pylist())
@@ -149,36 +156,36 @@ def _truth(part: _Part) -> set[Any]:
     return set(zip(gold["foreign"].to_pylist(), gold["english"].to_pylist(), strict=True))
 
 
-def _check_ids(part: _Part, *columns: str) -> None:
+def _check_ids(part: Part, *columns: str) -> None:
     key, count = Counter(zip(*_columns(part, *columns), strict=True)).most_common(1)[0]
     if count > 1:
         raise DataError(part.path, f"id {' '.join(key)!r} stands {count} times", _AGAIN)
 
 
-def _check_numbers(part: _Part, column: Any) -> None:
+def _check_numbers(part: Part, column: Any) -> None:
     while pa.types.is_list(column.type):
         column = pc.list_flatten(column)
     if pc.any(pc.is_nan(column)).as_py():
         raise DataError(part.path, "a score is not a number (NaN)", "check the checkpoint, then predict again")
 
 
-def _pair(part: _Part, metric: Any) -> Scores:
+def _pair(part: Part, metric: Any) -> Scores:
     return {"accuracy": metric.accuracy(*_columns(part, "gold", "prediction"))}
 
 
-def _tagging(part: _Part, metric: Any) -> Scores:
+def _tagging(part: Part, metric: Any) -> Scores:
     gold, prediction = _columns(part, "gold", "prediction")
     return {**metric.span_scores(gold, prediction), "accuracy": metric.token_accuracy(gold, prediction)}
 
 
-def _span(part: _Part, metric: Any) -> Scores:
+def _span(part: Part, metric: Any) -> Scores:
     gold, prediction = _columns(part, "gold", "prediction")
     of_language = (part.language,) if metric.__name__.endswith(".mlqa") else ()
     scores: Scores = metric.score(gold, prediction, *of_language)
     return scores
 
 
-_SCORERS: dict[str, Callable[[_Part, Any], Scores]] = {
+_SCORERS: dict[str, Callable[[Part, Any], Scores]] = {
     "pair": _pair,
     "tagging": _tagging,
     "span": _span,
@@ -186,13 +193,13 @@ _SCORERS: dict[str, Callable[[_Part, Any], Scores]] = {
 }
 
 
-def _columns(part: _Part, *names: str) -> list[list[Any]]:
+def _columns(part: Part, *names: str) -> list[list[Any]]:
     return [part.table[name].to_pylist() for name in names]
 
 
-def _mined(parts: list[_Part], metric: Any) -> list[_Scored]:
+def _mined(parts: list[Part], metric: Any) -> list[_Scored]:
     """Mining scores: the threshold of a language and variant is tuned on dev (XTREME, `bucc_optimize`)."""
-    mined = {(part.split, part.language, part.variant): _Mined.of(part) for part in parts}
+    mined = {(part.split, part.language, part.variant): Mined.of(part) for part in parts}
     scored = []
     for part in parts:
         dev = mined.get(("dev", part.language, part.variant))
@@ -200,21 +207,20 @@ def _mined(parts: list[_Part], metric: Any) -> list[_Scored]:
             raise DataError(part.path, "no dev predictions to tune the threshold on", "give the dataset a dev part")
         found = mined[part.split, part.language, part.variant]
         with _named(part):
-            threshold = metric.best_threshold(dev.candidates, dev.gold) if dev.candidates else 0.0
-            scores = metric.pair_scores(found.gold, metric.above(found.candidates, threshold))
+            scores = metric.pair_scores(found.gold, found.kept(dev, metric))
         scored.append(_Scored(part, scores, len(found.gold)))
     return scored
 
 
 @dataclass(frozen=True)
-class _Mined:
+class Mined:
     """Candidate pairs (foreign id, English id) with their scores, and the gold pairs, mined or missed."""
 
     candidates: dict[tuple[str, str], float]
     gold: set[tuple[str, str]]
 
     @classmethod
-    def of(cls, part: _Part) -> _Mined:
+    def of(cls, part: Part) -> Mined:
         _check_ids(part, "foreign", "english")
         rows = list(zip(*_columns(part, "foreign", "english", "score", "gold"), strict=True))
         if any(math.isnan(value) and not gold for _, _, value, gold in rows):
@@ -223,6 +229,12 @@ class _Mined:
             {(foreign, english): value for foreign, english, value, _ in rows if not math.isnan(value)},
             {(foreign, english) for foreign, english, _, gold in rows if gold},
         )
+
+    def kept(self, dev: Mined, metric: Any) -> list[tuple[str, str]]:
+        """The candidates that reach the threshold with the best F1 on dev; all of them if dev has no candidates."""
+        threshold = metric.best_threshold(dev.candidates, dev.gold) if dev.candidates else 0.0
+        kept: list[tuple[str, str]] = metric.above(self.candidates, threshold)
+        return kept
 
 
 def _rows(scored: Iterable[_Scored], metrics: list[str]) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,27 @@ def write_tags(path: Path, sentences: Iterable[Sequence[str]]) -> None:
 def write_answers(path: Path, answers: Mapping[str, str]) -> None:
     """Write question ids and their answers as one JSON object (XQuAD, MLQA, TyDiQA)."""
     files.write_json(path, dict(answers))
+
+
+def write_questions(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write questions with their gold answers in SQuAD v1.1 format: the labels of XQuAD, MLQA and TyDiQA.
+
+    Args:
+        path: the file.
+        rows: `id`, `title`, `context`, `question`, `answers` and `starts` of each question; neighbours with one title
+            and context share a paragraph.
+    """
+    articles = []
+    for (title, context), group in groupby(rows, key=lambda row: (row["title"], row["context"])):
+        paragraph = {"context": context, "qas": [_asked(row) for row in group]}
+        articles.append({"title": title, "paragraphs": [paragraph]})
+    files.write_json(path, {"version": "1.1", "data": articles})
+
+
+def _asked(row: Mapping[str, Any]) -> dict[str, Any]:
+    located = zip(row["answers"], row["starts"], strict=True)
+    answers = [{"text": text, "answer_start": start} for text, start in located]
+    return {"id": row["id"], "question": row["question"], "answers": answers}
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:

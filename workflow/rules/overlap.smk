@@ -1,0 +1,19 @@
+# How much of each test set's text each training set holds.
+rule overlap:
+    input:
+        inputs_of("overlap"),
+    output:
+        PLAN.overlap().outputs,
+    log:
+        str(PLAN.root / "logs" / "overlap.log"),
+    conda:
+        "../../envs/xstilts.yaml"
+    threads: 1
+    resources:
+        mem_mb=resource_of("tabulate", "mem_mb"),
+        runtime=resource_of("tabulate", "runtime"),
+    params:
+        job=job_of("overlap"),
+        python=python(),
+    shell:
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/overlap.py {params.job:q} --log {log:q}"
