@@ -19,6 +19,8 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 from xstilts import config, digest, provenance, tasks
 from xstilts.config import Study
 from xstilts.errors import ConfigError, UserError
+from xstilts.files import RECORD
+from xstilts.revisions import RepositoryKind, Revisions, is_commit
 from xstilts.schema.data import Dataset, Split
 from xstilts.schema.training import BackboneTraining
 from xstilts.tasks import sources
@@ -200,13 +202,15 @@ class Plan:
     Args:
         study: the validated config.
         results: folder under which the study's own folder stands.
+        revisions: the locked commits of hub repositories.
 
     Raises:
-        ConfigError: two uses of one dataset contradict each other.
+        ConfigError: two uses of one dataset contradict each other, or a revision contradicts the lock.
     """
 
-    def __init__(self, study: Study, results: Path = Path("results")) -> None:
+    def __init__(self, study: Study, results: Path = Path("results"), revisions: Revisions | None = None) -> None:
         self.study = study
+        self.revisions = revisions or Revisions()
         self.root = results / study.study
         self.left_out: dict[str, str] = {}
         self._contents = digest.FileDigests(digest.memory_path())
@@ -275,7 +279,15 @@ class Plan:
 
     @_remembered
     def source(self, dataset: str) -> Dataset:
-        """Where a dataset comes from: what xstilts knows of it, with the study's changes."""
+        """Where a dataset comes from: what xstilts knows of it, with the study's changes and the lock's commit."""
+        given = self._given_source(dataset)
+        if given.hub is None:
+            return given
+        key = f"data.datasets.{dataset}.hub.revision"
+        commit = self.revisions.commit("datasets", given.hub.id, given.hub.revision, key)
+        return given.model_copy(update={"hub": given.hub.model_copy(update={"revision": commit})})
+
+    def _given_source(self, dataset: str) -> Dataset:
         found = self.study.data.datasets.get(dataset) or config.known_datasets().get(dataset)
         if found is None:
             problem = f"dataset {dataset!r} is not known"
@@ -478,6 +490,18 @@ class Plan:
         dump: dict[str, Any] = source.model_dump(mode="json", exclude={"files"} if on_hub else {"hub"})
         return dump | {"root": None if on_hub else str(self._files_root(source))}
 
+    def repositories(self) -> set[tuple[RepositoryKind, str, str]]:
+        """Kind, id and revision of every hub repository that the study loads from."""
+        used: set[tuple[RepositoryKind, str, str]] = set()
+        for dataset in self.datasets():
+            source = self.source(dataset)
+            if self._on_hub(source) and source.hub is not None:
+                used.add(("datasets", source.hub.id, source.hub.revision))
+        for name, given in self.study.backbones.items():
+            if given.hub is not None:
+                used.add(("models", given.hub, self._model_revision(name)))
+        return used
+
     def _data(self, datasets: Iterable[str], split: Split) -> tuple[dict[str, str], list[str], tuple[Step, ...]]:
         """Digests, paths and steps of the English parts of a training's datasets."""
         digests, paths, steps = {}, [], []
@@ -504,16 +528,24 @@ class Plan:
         given = self.study.backbones[name]
         if given.train is not None:
             return self._pretrained(name, given.train)
-        slice_ = {"hub": given.hub, "revision": given.revision} if given.hub else {}
+        revision = self._model_revision(name)
+        slice_ = {"hub": given.hub, "revision": revision} if given.hub else {}
         path = Path(given.path) if given.path else None
+        # A record tells when and where a directory was made, which changes no weight.
         inputs = (
-            {p.name: self._contents.of(p) for p in sorted(path.iterdir()) if p.is_file()}
+            {p.name: self._contents.of(p) for p in sorted(path.iterdir()) if p.is_file() and p.name != RECORD}
             if path and path.is_dir()
             else {}
         )
-        payload = {"hub": given.hub, "revision": given.revision, "path": given.path}
+        payload = {"hub": given.hub, "revision": revision, "path": given.path}
         code = self._code("backbone", "xstilts.models.fetch")
         return self._step("backbone", (name,), slice_, inputs, code, (self._first(),), _MODEL_FILES, payload)
+
+    def _model_revision(self, name: str) -> str:
+        given = self.study.backbones[name]
+        if given.hub is None:
+            return given.revision
+        return self.revisions.commit("models", given.hub, given.revision, f"backbones.{name}.revision")
 
     def _pretrained(self, name: str, training: BackboneTraining) -> Step:
         texts = self._texts(training)
@@ -857,6 +889,9 @@ def _task_modules(task: Task) -> list[str]:
 
 
 def notices(plan: Plan) -> None:
-    """Say on stderr what the study leaves out, before any GPU hour is spent."""
+    """Say on stderr what the study leaves out and what may change under it, before any GPU hour is spent."""
     for name, reason in plan.left_out.items():
         print(f"xstilts: intermediate {name!r} is left out: {reason}", file=sys.stderr)
+    if moving := sorted({name for _, name, revision in plan.repositories() if not is_commit(revision)}):
+        shown = ", ".join(moving[:3]) + (f" and {len(moving) - 3} more" if len(moving) > 3 else "")
+        print(f"xstilts: unpinned: {shown}; record commits with `python -m xstilts.lock`", file=sys.stderr)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
 
+from xstilts import revisions
 from xstilts.config import load
 from xstilts.errors import UserError
 from xstilts.files import write_text
@@ -15,10 +16,17 @@ from xstilts.study import RULE_FILES, Plan, notices
 gc.set_threshold(200_000, 50, 50)
 
 
+def lock_path():
+    """The lock of the study's config file: of the last one, where several are laid over each other."""
+    return revisions.path_of(
+        (workflow.overwrite_configfiles or workflow.configfiles)[-1]
+    )
+
+
 def open_plan():
     """The plan of the study; a mistake in the config ends in one line."""
     try:
-        plan = Plan(load(config))
+        plan = Plan(load(config), revisions=revisions.read(lock_path()))
         plan.steps()
     except UserError as error:
         sys.exit(f"xstilts: {error}")
