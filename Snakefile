@@ -41,6 +41,7 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/tabulate.smk"
+include: "workflow/rules/verify.smk"
 
 
 # Every cell of intermediates x targets: predictions, scores, tables and figures.
@@ -52,3 +53,4 @@ rule all_matrix:
 
 onsuccess:
     print_matrix()
+    print_verdicts()

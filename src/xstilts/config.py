@@ -410,6 +410,14 @@ def retrieval_length(study: Study) -> int:
     return (given or [RetrievalRecipe()])[-1].max_length
 
 
+def lineage(study: Study) -> list[str]:
+    """The study's recipe and those that it is based on, nearest first."""
+    known, names = {**named_recipes(), **study.recipes}, [study.recipe]
+    while based_on := known[names[-1]].based_on:
+        names.append(based_on)
+    return names
+
+
 def _lineage(study: Study, name: str) -> list[Recipe]:
     recipe = {**named_recipes(), **study.recipes}[name]
     return [*(_lineage(study, recipe.based_on) if recipe.based_on else []), recipe]

@@ -47,6 +47,8 @@ Phase = Literal[
     "score",
     "tabulate",
     "figures",
+    "verify_published",
+    "verify_baseline",
 ]
 
 
@@ -138,6 +140,8 @@ _FOLDER: dict[Phase, str] = {
     "score": "scores",
     "tabulate": "tables/made",
     "figures": "figures/made",
+    "verify_published": "verify/made/published",
+    "verify_baseline": "verify/made/baseline",
 }
 
 
@@ -146,6 +150,8 @@ RULE_FILES: dict[Phase, str] = {
     "world": "prepare",
     "preflight": "prepare",
     "figures": "tabulate",
+    "verify_published": "verify",
+    "verify_baseline": "verify",
     **{phase: phase for phase in ("prepare", "backbone", "intermediate", "finetune", "predict", "score", "tabulate")},
 }
 
@@ -734,12 +740,7 @@ class Plan:
     @_remembered
     def tabulate(self) -> Step:
         """The study's tables, from every score."""
-        cells, inputs, needs = [], {}, []
-        for cell in self.cells():
-            step = self.score(cell)
-            needs.append(step)
-            inputs["/".join(step.folders)] = step.digest
-            cells.append({"cell": self._identity(cell), "scores": str(step.directory / "scores.json")})
+        cells, inputs, needs = self._score_files(self.cells())
         slice_ = {
             "study": self.study.study,
             "targets": list(self.study.targets),
@@ -768,6 +769,49 @@ class Plan:
         published = tuple(str(self.root / "figures" / name) for name in names)
         inputs = {"tables": tables.digest}
         return self._step("figures", (), slice_, inputs, code, (tables,), payload=payload, published=published)
+
+    @_remembered
+    def verify(self, what: Literal["published", "baseline"]) -> Step:
+        """The rows `none` held against published numbers; no other step asks for it."""
+        untrained = (cell for cell in self.cells() if cell.intermediate == NONE)
+        wanted = [c for c in untrained if what == "baseline" or tasks.get(c.target).kind == "retrieval"]
+        cells, inputs, needs = self._score_files(wanted)
+        xtreme, rows = config.xtreme_languages(), config.known_datasets()["tatoeba"].hub
+        slice_ = {
+            "models": {name: self._model(name) for name in self.study.backbones},
+            "recipes": config.lineage(self.study),
+            "headline_variants": self._headlines(),
+            "partial": [t for t in self.study.targets if set(self.languages(t)) != set(xtreme[t])],
+            "sizes": {
+                "tatoeba": {c: (n := rows.rows).get(f"test.{c}", n["test"]) for c in xtreme["tatoeba"]} if rows else {}
+            },
+            "formats": self.study.report.figure_formats,
+        }
+        place = self.root / "verify" / what
+        names = ("comparison.csv", "verdict.json", *(f"comparison.{f}" for f in self.study.report.figure_formats))
+        phase: Phase = "verify_published" if what == "published" else "verify_baseline"
+        code = self._code(phase, "xstilts.analysis.publish", "xstilts.analysis.verify")
+        published = tuple(str(place / name) for name in names)
+        payload = {"cells": cells, "place": str(place)}
+        return self._step(phase, (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
+
+    def _model(self, backbone: str) -> dict[str, Any]:
+        """What a comparison must say of a backbone; its name is the hub's, without the owner, or the config's."""
+        given = self.study.backbones[backbone]
+        return {
+            "model": given.hub.split("/")[-1] if given.hub else backbone,
+            "hub": given.hub,
+            "revision": self._model_revision(backbone),
+            "retrieval_layer": given.retrieval_layer,
+            "retrieval_length": config.retrieval_length(self.study),
+            "precision": self.study.compute.precision,
+        }
+
+    def _score_files(self, cells: Iterable[Cell]) -> tuple[list[dict[str, Any]], dict[str, str], list[Step]]:
+        """Cells with their score files, the files' digests by place, and the steps that write them."""
+        steps = [(cell, self.score(cell)) for cell in cells]
+        files = [{"cell": self._identity(c), "scores": str(step.directory / "scores.json")} for c, step in steps]
+        return files, {"/".join(step.folders): step.digest for _, step in steps}, [step for _, step in steps]
 
     def _identity(self, cell: Cell) -> dict[str, Any]:
         return {

@@ -37,7 +37,7 @@ def open_plan():
 
 PLAN = open_plan()
 COMPUTE = PLAN.study.compute
-LIGHT = ("score", "tabulate", "figures")
+LIGHT = ("score", "tabulate", "figures", "verify_published", "verify_baseline")
 FOLDERS = {
     "world": (),
     "preflight": (),
@@ -49,6 +49,8 @@ FOLDERS = {
     "score": ("backbone", "intermediate", "target", "seeds"),
     "tabulate": (),
     "figures": (),
+    "verify_published": (),
+    "verify_baseline": (),
 }
 
 
@@ -167,6 +169,15 @@ def print_matrix():
         from xstilts.analysis.terminal import show
 
         show(PLAN.root / "tables", sys.stdout)
+
+
+def print_verdicts():
+    """Show the comparisons with published numbers that this configuration has made."""
+    for what in ("published", "baseline"):
+        if PLAN.verify(what).done:
+            from xstilts.analysis.verify import show
+
+            show(PLAN.root / "verify" / what, sys.stdout)
 
 
 def everything(wildcards):
