@@ -367,6 +367,12 @@ def _raw_datasets() -> dict[str, Any]:
     return raw
 
 
+def known_rows(dataset: str, language: str) -> int | None:
+    """Rows of a known dataset's test part in a language, where they are recorded."""
+    hub = known_datasets()[dataset].hub
+    return hub.rows.get(f"test.{language}", hub.rows.get("test")) if hub else None
+
+
 @cache
 def xtreme_languages() -> dict[str, tuple[str, ...]]:
     """XTREME's languages of each target, in the order of its evaluate.py."""

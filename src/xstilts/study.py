@@ -776,15 +776,13 @@ class Plan:
         untrained = (cell for cell in self.cells() if cell.intermediate == NONE)
         wanted = [c for c in untrained if what == "baseline" or tasks.get(c.target).kind == "retrieval"]
         cells, inputs, needs = self._score_files(wanted)
-        xtreme, rows = config.xtreme_languages(), config.known_datasets()["tatoeba"].hub
+        xtreme = config.xtreme_languages()
         slice_ = {
             "models": {name: self._model(name) for name in self.study.backbones},
             "recipes": config.lineage(self.study),
             "headline_variants": self._headlines(),
             "partial": [t for t in self.study.targets if set(self.languages(t)) != set(xtreme[t])],
-            "sizes": {
-                "tatoeba": {c: (n := rows.rows).get(f"test.{c}", n["test"]) for c in xtreme["tatoeba"]} if rows else {}
-            },
+            "sizes": {"tatoeba": {language: config.known_rows("tatoeba", language) for language in xtreme["tatoeba"]}},
             "formats": self.study.report.figure_formats,
         }
         place = self.root / "verify" / what

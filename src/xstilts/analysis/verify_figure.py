@@ -1,4 +1,4 @@
-"""Published numbers with their tolerances, and beside each the study's own."""
+"""Published numbers, and with each the study's own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def draw(checks: Sequence[Check], verdicts: Mapping[str, Any], name: str, path: 
         figure = Figure(figsize=size, layout="constrained")
         lines = [f"{backbone}: {verify.line(entry)}" for backbone, entry in verdicts.items()]
         figure.suptitle("\n".join([name, *lines]), fontsize=9, x=0.01, ha="left")
-        figure.supxlabel("hollow: published, with tolerance; blue: within it; red: not", fontsize=7.5, color=QUIET)
+        figure.supxlabel(
+            "hollow: published; blue: within the tolerance; red: not, with the difference (Tatoeba: in sentences)",
+            fontsize=7.5,
+            color=QUIET,
+        )
         for place, (key, group) in enumerate(panels, start=1):
             _draw_panel(figure.add_subplot(len(panels), 1, place), " · ".join(key), group)
         save(figure, path)
@@ -47,23 +51,26 @@ def _label(check: Check) -> str:
 
 
 def _draw_panel(axes: Axes, title: str, checks: Sequence[Check]) -> None:
-    bars = [_points(check) for check in checks]
-    places = range(len(checks))
-    published = [check.published for check in checks]
-    axes.errorbar(places, published, bars, fmt="o", mfc="white", color="black", ms=5, lw=0.8, capsize=3)
+    axes.plot([check.published for check in checks], "o", mfc="white", color="black", ms=6)
     for place, check in enumerate(checks):
-        if check.value is not None:
-            colour = COLOURS(0.95 if check.verdict == "within" else 0.05)
-            axes.plot(place, check.value, "o", color=colour, ms=3.5)
-    axes.set_xticks(places, [_label(check) for check in checks], fontsize=7)
+        _draw_value(axes, place, check)
+    axes.set_xticks(range(len(checks)), [_label(check) for check in checks], fontsize=7)
     axes.set_title(title, fontsize=9, loc="left")
     axes.set_ylabel("percent", fontsize=8)
-    axes.set_ylim(-3, 103)
+    axes.set_ylim(-12, 112)
     axes.tick_params(labelsize=7)
     axes.grid(axis="y", lw=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _points(check: Check) -> float:
-    """The tolerance in points."""
-    return check.tolerance * 100 / check.n if check.unit == "sentences" and check.n else check.tolerance
+def _draw_value(axes: Axes, place: int, check: Check) -> None:
+    """The study's number and, unless it is within the tolerance (finer than the axis shows), its difference."""
+    if check.value is None or check.difference is None:
+        return
+    within = check.verdict == "within"
+    axes.plot(place, check.value, "o", color=COLOURS(0.95 if within else 0.05), ms=3)
+    if not within:
+        text = tables.number(check.difference, "+.0f" if check.unit == "sentences" else "+.1f")
+        below = check.value < check.published
+        style: Any = {"ha": "center", "va": "top" if below else "bottom", "fontsize": 6, "color": QUIET}
+        axes.annotate(text, (place, check.value), (0, -4 if below else 4), textcoords="offset points", **style)
