@@ -19,6 +19,7 @@ from xstilts.study import Plan
 
 ROOT = Path(__file__).parents[2]
 AUTHORS = [n for n in published.numbers() if n.source.key == verify.REPLICATION]
+SETTINGS = {"hub": "org/m", "revision": "unpinned", "retrieval_layer": 14, "retrieval_length": 256, "precision": "fp32"}
 SIZES = {"tatoeba": {n.language: config.known_rows("tatoeba", n.language) for n in AUTHORS if n.target == "tatoeba"}}
 Change = Callable[[Published], tuple[float, int] | None]
 
@@ -47,7 +48,7 @@ def cells(folder: Path, numbers: list[Published], change: Change, variant: str) 
 def job(folder: Path, numbers: list[Published], change: Change, **given: Any) -> dict[str, Any]:
     return {
         "name": "verify", "digest": "0", "plan": {}, "output": str(folder / "out"), "formats": ["svg"],
-        "cells": cells(folder, numbers, change, "layer14"), "models": {"b": {"model": "xlm-roberta-large"}},
+        "cells": cells(folder, numbers, change, "layer14"), "models": {"b": {**SETTINGS, "model": "xlm-roberta-large"}},
         "headline_variants": {}, "recipes": ["jiant"], "sizes": SIZES, "partial": [], **given,
     }  # fmt: skip
 
@@ -132,7 +133,8 @@ def test_a_random_model_does_not_match_and_the_files_say_so(tmp_path: Path) -> N
     assert len(rows) == 40
     stream = io.StringIO()
     verify.show(out, stream)
-    assert "verify_published: b: does not match: of 40 published numbers 40 outside" in stream.getvalue()
+    told = "verify_published: b: does not match: of 40 published numbers 40 outside (org/m at unpinned; retrieval: "
+    assert f"{told}hidden_states[14], 256 tokens, fp32)" in stream.getvalue()
     drawn = (out / "comparison.svg").read_text(encoding="utf-8")
     assert "does not match" in drawn
     assert "b · bucc2018" in drawn
@@ -165,7 +167,9 @@ def test_each_model_and_recipe_has_its_own_row(model: str, recipes: list[str], t
 def test_the_baseline_may_be_one_point_off(tmp_path: Path, shift: float, verdict: str) -> None:
     numbers = published.baseline("xlm-roberta-base", ["jiant"])
     assert len(numbers) == 7 + 3  # QA has two each
-    made = job(tmp_path, numbers, lambda n: (n.value + shift, 9), models={"b": {"model": "xlm-roberta-base"}})
+    made = job(
+        tmp_path, numbers, lambda n: (n.value + shift, 9), models={"b": {**SETTINGS, "model": "xlm-roberta-base"}}
+    )
     assert verify.overall(verify.per_target(made)) == verdict
     verify.write_baseline(made)
     assert json.loads((tmp_path / "out" / "verdict.json").read_text())["backbones"]["b"]["verdict"] == verdict

@@ -165,10 +165,14 @@ def show(directory: Path, stream: TextIO) -> None:
     """Print the verdicts that stand in a directory, a line for each backbone."""
     found = json.loads((directory / "verdict.json").read_text(encoding="utf-8"))
     for backbone, entry in found["backbones"].items():
-        print(f"{found['check']}: {backbone}: {line(entry)} ({directory})", file=stream)
+        print(f"{found['check']}: {backbone}: {line(entry)}\n  {directory}", file=stream)
 
 
 def line(entry: Mapping[str, Any]) -> str:
-    """A verdict in words: `does not match: of 40 published numbers 3 within, 37 outside`."""
+    """A verdict in words, with the settings it holds for: `does not match: of 40 published numbers 3 within, …`."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in entry["counts"].items())
-    return f"{entry['verdict']}" + (f": of {entry['compared']} published numbers {counts}" if counts else "")
+    given = entry["settings"]
+    model = f"{given['hub']} at {given['revision']}" if given["hub"] else "not from the hub"
+    retrieval = f"hidden_states[{given['retrieval_layer']}], {given['retrieval_length']} tokens, {given['precision']}"
+    found = f": of {entry['compared']} published numbers {counts}" if counts else ""
+    return f"{entry['verdict']}{found} ({model}; retrieval: {retrieval})"
