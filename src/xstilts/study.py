@@ -788,7 +788,7 @@ class Plan:
         place = self.root / "verify" / what
         names = ("comparison.csv", "verdict.json", *(f"comparison.{f}" for f in self.study.report.figure_formats))
         phase: Phase = "verify_published" if what == "published" else "verify_baseline"
-        code = self._code(phase, "xstilts.analysis.publish", "xstilts.analysis.verify")
+        code = self._code(phase, "xstilts.analysis.verify")
         published = tuple(str(place / name) for name in names)
         payload = {"cells": cells, "place": str(place)}
         return self._step(phase, (), slice_, inputs, code, tuple(needs), payload=payload, published=published)

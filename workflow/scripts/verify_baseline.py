@@ -3,4 +3,4 @@
 from xstilts.job import main
 
 if __name__ == "__main__":
-    main("xstilts.analysis.publish:verify_baseline")
+    main("xstilts.analysis.verify:make_baseline")

@@ -17,6 +17,7 @@ from typing import Any, Literal, TextIO
 
 from xstilts import files, provenance
 from xstilts.analysis import published, tables
+from xstilts.analysis.publish import publish
 from xstilts.analysis.published import Published
 
 Job = Mapping[str, Any]
@@ -113,6 +114,16 @@ def overall(checks: Iterable[Check]) -> str:
     if set(counts) == {"within"}:
         return "matches"
     return "incomplete" if set(counts) <= {"within", "missing"} else "does not match"
+
+
+def make_published(job: dict[str, Any]) -> None:
+    """Publish the comparison by language in `job["place"]`, and a receipt."""
+    publish(write_published, job, Path(job["place"]))
+
+
+def make_baseline(job: dict[str, Any]) -> None:
+    """Publish the comparison by target in `job["place"]`, and a receipt."""
+    publish(write_baseline, job, Path(job["place"]))
 
 
 def write_published(job: Job) -> None:
