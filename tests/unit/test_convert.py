@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-
 from tests.unit import tiny
+
 from xstilts.errors import UserError
 from xstilts.models import checkpoint
 from xstilts.models.convert import convert, main

@@ -15,9 +15,9 @@ rule verify_published:
         runtime=resource_of("tabulate", "runtime"),
     params:
         job=job_of("verify_published"),
-        python=sys.executable,
+        python=python(),
     shell:
-        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/verify_published.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_published.py {params.job:q} --log {log:q}"
 
 
 # Every target's score after fine-tuning alone.
@@ -36,6 +36,6 @@ rule verify_baseline:
         runtime=resource_of("tabulate", "runtime"),
     params:
         job=job_of("verify_baseline"),
-        python=sys.executable,
+        python=python(),
     shell:
-        "PYTHONSAFEPATH=1 {params.python} workflow/scripts/verify_baseline.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_baseline.py {params.job:q} --log {log:q}"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from tests.unit import tiny
 from tests.workspace import ROOT, Workspace
+
 from xstilts import config
 
 CODES = {"de": "deu", "fr": "fra"}
