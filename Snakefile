@@ -44,6 +44,7 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/submission.smk"
 include: "workflow/rules/overlap.smk"
 include: "workflow/rules/tabulate.smk"
+include: "workflow/rules/verify.smk"
 
 
 # Every cell of intermediates x targets: predictions, scores, tables and figures.
@@ -61,3 +62,4 @@ rule all_submissions:
 
 onsuccess:
     print_matrix()
+    print_verdicts()

@@ -367,6 +367,12 @@ def _raw_datasets() -> dict[str, Any]:
     return raw
 
 
+def known_rows(dataset: str, language: str) -> int | None:
+    """Rows of a known dataset's test part in a language, where they are recorded."""
+    hub = known_datasets()[dataset].hub
+    return hub.rows.get(f"test.{language}", hub.rows.get("test")) if hub else None
+
+
 @cache
 def xtreme_languages() -> dict[str, tuple[str, ...]]:
     """XTREME's languages of each target, in the order of its evaluate.py."""
@@ -408,6 +414,14 @@ def retrieval_length(study: Study) -> int:
     """Tokens per sentence in retrieval, from the recipe."""
     given = [recipe.retrieval for recipe in _lineage(study, study.recipe) if recipe.retrieval]
     return (given or [RetrievalRecipe()])[-1].max_length
+
+
+def lineage(study: Study) -> list[str]:
+    """The study's recipe and those that it is based on, nearest first."""
+    known, names = {**named_recipes(), **study.recipes}, [study.recipe]
+    while based_on := known[names[-1]].based_on:
+        names.append(based_on)
+    return names
 
 
 def _lineage(study: Study, name: str) -> list[Recipe]:

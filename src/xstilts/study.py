@@ -19,6 +19,8 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 from xstilts import config, digest, provenance, tasks
 from xstilts.config import Study
 from xstilts.errors import ConfigError, UserError
+from xstilts.files import RECORD
+from xstilts.revisions import RepositoryKind, Revisions, is_commit
 from xstilts.schema.data import Dataset, Split
 from xstilts.schema.training import BackboneTraining
 from xstilts.tasks import sources
@@ -47,6 +49,8 @@ Phase = Literal[
     "overlap",
     "tabulate",
     "figures",
+    "verify_published",
+    "verify_baseline",
 ]
 
 
@@ -140,6 +144,8 @@ _FOLDER: dict[Phase, str] = {
     "overlap": "tables/made-overlap",
     "tabulate": "tables/made",
     "figures": "figures/made",
+    "verify_published": "verify/made/published",
+    "verify_baseline": "verify/made/baseline",
 }
 
 
@@ -149,6 +155,8 @@ RULE_FILES: dict[Phase, str] = {
     "world": "prepare",
     "preflight": "prepare",
     "figures": "tabulate",
+    "verify_published": "verify",
+    "verify_baseline": "verify",
     **{phase: phase for phase in ("prepare", "backbone", "intermediate", "finetune", "predict", "score", "tabulate")},
     "submission": "submission",
     "overlap": "overlap",
@@ -207,13 +215,15 @@ class Plan:
     Args:
         study: the validated config.
         results: folder under which the study's own folder stands.
+        revisions: the locked commits of hub repositories.
 
     Raises:
-        ConfigError: two uses of one dataset contradict each other.
+        ConfigError: two uses of one dataset contradict each other, or a revision contradicts the lock.
     """
 
-    def __init__(self, study: Study, results: Path = Path("results")) -> None:
+    def __init__(self, study: Study, results: Path = Path("results"), revisions: Revisions | None = None) -> None:
         self.study = study
+        self.revisions = revisions or Revisions()
         self.root = results / study.study
         self.left_out: dict[str, str] = {}
         self._contents = digest.FileDigests(digest.memory_path())
@@ -282,7 +292,15 @@ class Plan:
 
     @_remembered
     def source(self, dataset: str) -> Dataset:
-        """Where a dataset comes from: what xstilts knows of it, with the study's changes."""
+        """Where a dataset comes from: what xstilts knows of it, with the study's changes and the lock's commit."""
+        given = self._given_source(dataset)
+        if given.hub is None:
+            return given
+        key = f"data.datasets.{dataset}.hub.revision"
+        commit = self.revisions.commit("datasets", given.hub.id, given.hub.revision, key)
+        return given.model_copy(update={"hub": given.hub.model_copy(update={"revision": commit})})
+
+    def _given_source(self, dataset: str) -> Dataset:
         found = self.study.data.datasets.get(dataset) or config.known_datasets().get(dataset)
         if found is None:
             problem = f"dataset {dataset!r} is not known"
@@ -319,9 +337,11 @@ class Plan:
         return ("test",) if self.source(dataset).dev is not None else SPLITS
 
     def _check_languages(self, target: str, parts: set[tuple[Split, str]]) -> None:
-        missing = [code for code in self.languages(target) if ("test", code) not in parts]
+        # A dataset that names no test files at all is evaluated on dev alone (config/verify.yaml).
+        wanted: Split = "test" if any(split == "test" for split, _ in parts) else "dev"
+        missing = [code for code in self.languages(target) if (wanted, code) not in parts]
         if missing:
-            problem = f"no files serve its test part in {', '.join(missing)}"
+            problem = f"no files serve its {wanted} part in {', '.join(missing)}"
             raise ConfigError(
                 f"targets.{target}.languages", problem, "leave them out, or name their files in the dataset"
             )
@@ -485,6 +505,18 @@ class Plan:
         dump: dict[str, Any] = source.model_dump(mode="json", exclude={"files"} if on_hub else {"hub"})
         return dump | {"root": None if on_hub else str(self._files_root(source))}
 
+    def repositories(self) -> set[tuple[RepositoryKind, str, str]]:
+        """Kind, id and revision of every hub repository that the study loads from."""
+        used: set[tuple[RepositoryKind, str, str]] = set()
+        for dataset in self.datasets():
+            source = self.source(dataset)
+            if self._on_hub(source) and source.hub is not None:
+                used.add(("datasets", source.hub.id, source.hub.revision))
+        for name, given in self.study.backbones.items():
+            if given.hub is not None:
+                used.add(("models", given.hub, self._model_revision(name)))
+        return used
+
     def _data(self, datasets: Iterable[str], split: Split) -> tuple[dict[str, str], list[str], tuple[Step, ...]]:
         """Digests, paths and steps of the English parts of a training's datasets."""
         digests, paths, steps = {}, [], []
@@ -511,16 +543,24 @@ class Plan:
         given = self.study.backbones[name]
         if given.train is not None:
             return self._pretrained(name, given.train)
-        slice_ = {"hub": given.hub, "revision": given.revision} if given.hub else {}
+        revision = self._model_revision(name)
+        slice_ = {"hub": given.hub, "revision": revision} if given.hub else {}
         path = Path(given.path) if given.path else None
+        # A record tells when and where a directory was made, which changes no weight.
         inputs = (
-            {p.name: self._contents.of(p) for p in sorted(path.iterdir()) if p.is_file()}
+            {p.name: self._contents.of(p) for p in sorted(path.iterdir()) if p.is_file() and p.name != RECORD}
             if path and path.is_dir()
             else {}
         )
-        payload = {"hub": given.hub, "revision": given.revision, "path": given.path}
+        payload = {"hub": given.hub, "revision": revision, "path": given.path}
         code = self._code("backbone", "xstilts.models.fetch")
         return self._step("backbone", (name,), slice_, inputs, code, (self._first(),), _MODEL_FILES, payload)
+
+    def _model_revision(self, name: str) -> str:
+        given = self.study.backbones[name]
+        if given.hub is None:
+            return given.revision
+        return self.revisions.commit("models", given.hub, given.revision, f"backbones.{name}.revision")
 
     def _pretrained(self, name: str, training: BackboneTraining) -> Step:
         texts = self._texts(training)
@@ -766,12 +806,7 @@ class Plan:
     @_remembered
     def tabulate(self) -> Step:
         """The study's tables, from every score."""
-        cells, inputs, needs = [], {}, []
-        for cell in self.cells():
-            step = self.score(cell)
-            needs.append(step)
-            inputs["/".join(step.folders)] = step.digest
-            cells.append({"cell": self._identity(cell), "scores": str(step.directory / "scores.json")})
+        cells, inputs, needs = self._score_files(self.cells())
         slice_ = {
             "study": self.study.study,
             "targets": list(self.study.targets),
@@ -800,6 +835,47 @@ class Plan:
         published = tuple(str(self.root / "figures" / name) for name in names)
         inputs = {"tables": tables.digest}
         return self._step("figures", (), slice_, inputs, code, (tables,), payload=payload, published=published)
+
+    @_remembered
+    def verify(self, what: Literal["published", "baseline"]) -> Step:
+        """The rows `none` held against published numbers; no other step asks for it."""
+        untrained = (cell for cell in self.cells() if cell.intermediate == NONE)
+        wanted = [c for c in untrained if what == "baseline" or tasks.get(c.target).kind == "retrieval"]
+        cells, inputs, needs = self._score_files(wanted)
+        xtreme = config.xtreme_languages()
+        slice_ = {
+            "models": {name: self._model(name) for name in self.study.backbones},
+            "recipes": config.lineage(self.study),
+            "headline_variants": self._headlines(),
+            "partial": [t for t in self.study.targets if set(self.languages(t)) != set(xtreme[t])],
+            "sizes": {"tatoeba": {language: config.known_rows("tatoeba", language) for language in xtreme["tatoeba"]}},
+            "formats": self.study.report.figure_formats,
+        }
+        place = self.root / "verify" / what
+        names = ("comparison.csv", "verdict.json", *(f"comparison.{f}" for f in self.study.report.figure_formats))
+        phase: Phase = "verify_published" if what == "published" else "verify_baseline"
+        code = self._code(phase, "xstilts.analysis.verify")
+        published = tuple(str(place / name) for name in names)
+        payload = {"cells": cells, "place": str(place)}
+        return self._step(phase, (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
+
+    def _model(self, backbone: str) -> dict[str, Any]:
+        """What a comparison must say of a backbone; its name is the hub's, without the owner, or the config's."""
+        given = self.study.backbones[backbone]
+        return {
+            "model": given.hub.split("/")[-1] if given.hub else backbone,
+            "hub": given.hub,
+            "revision": self._model_revision(backbone),
+            "retrieval_layer": given.retrieval_layer,
+            "retrieval_length": config.retrieval_length(self.study),
+            "precision": self.study.compute.precision,
+        }
+
+    def _score_files(self, cells: Iterable[Cell]) -> tuple[list[dict[str, Any]], dict[str, str], list[Step]]:
+        """Cells with their score files, the files' digests by place, and the steps that write them."""
+        steps = [(cell, self.score(cell)) for cell in cells]
+        files = [{"cell": self._identity(c), "scores": str(step.directory / "scores.json")} for c, step in steps]
+        return files, {"/".join(step.folders): step.digest for _, step in steps}, [step for _, step in steps]
 
     def _identity(self, cell: Cell) -> dict[str, Any]:
         return {
@@ -932,6 +1008,9 @@ def _task_modules(task: Task) -> list[str]:
 
 
 def notices(plan: Plan) -> None:
-    """Say on stderr what the study leaves out, before any GPU hour is spent."""
+    """Say on stderr what the study leaves out and what may change under it, before any GPU hour is spent."""
     for name, reason in plan.left_out.items():
         print(f"xstilts: intermediate {name!r} is left out: {reason}", file=sys.stderr)
+    if moving := sorted({name for _, name, revision in plan.repositories() if not is_commit(revision)}):
+        shown = ", ".join(moving[:3]) + (f" and {len(moving) - 3} more" if len(moving) > 3 else "")
+        print(f"xstilts: unpinned: {shown}; record commits with `python -m xstilts.lock`", file=sys.stderr)

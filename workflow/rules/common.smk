@@ -6,6 +6,7 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
 
+from xstilts import revisions
 from xstilts.config import load
 from xstilts.errors import UserError
 from xstilts.files import write_text
@@ -15,10 +16,17 @@ from xstilts.study import RULE_FILES, Plan, notices
 gc.set_threshold(200_000, 50, 50)
 
 
+def lock_path():
+    """The lock of the study's config file: of the last one, where several are laid over each other."""
+    return revisions.path_of(
+        (workflow.overwrite_configfiles or workflow.configfiles)[-1]
+    )
+
+
 def open_plan():
     """The plan of the study; a mistake in the config ends in one line."""
     try:
-        plan = Plan(load(config))
+        plan = Plan(load(config), revisions=revisions.read(lock_path()))
         plan.steps()
     except UserError as error:
         sys.exit(f"xstilts: {error}")
@@ -29,7 +37,7 @@ def open_plan():
 
 PLAN = open_plan()
 COMPUTE = PLAN.study.compute
-LIGHT = ("score", "tabulate", "figures")
+LIGHT = ("score", "tabulate", "figures", "verify_published", "verify_baseline")
 FOLDERS = {
     "world": (),
     "preflight": (),
@@ -43,6 +51,8 @@ FOLDERS = {
     "overlap": (),
     "tabulate": (),
     "figures": (),
+    "verify_published": (),
+    "verify_baseline": (),
 }
 
 
@@ -164,6 +174,15 @@ def print_matrix():
         from xstilts.analysis.terminal import show
 
         show(PLAN.root / "tables", sys.stdout)
+
+
+def print_verdicts():
+    """Show the comparisons with published numbers that this configuration has made."""
+    for what in ("published", "baseline"):
+        if all(Path(path).exists() for path in PLAN.verify(what).outputs):
+            from xstilts.analysis.verify import show
+
+            show(PLAN.root / "verify" / what, sys.stdout)
 
 
 def everything(wildcards):

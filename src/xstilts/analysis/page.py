@@ -90,9 +90,14 @@ class Page:
         self.text(x, y + 0.25, "     ".join(notes), 7.5, color=QUIET)
 
     def save(self, path: Path) -> None:
-        """Write it as the suffix says, PNG at 200 dpi; without date or version, so that equal pages are equal bytes."""
-        metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
-        self.figure.savefig(path, dpi=200, metadata=metadata)
+        """Write it as the suffix says."""
+        save(self.figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, PNG at 200 dpi; without date or version, so that equal figures are equal bytes."""
+    metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
+    figure.savefig(path, dpi=200, metadata=metadata)
 
 
 def readable(colour: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,9 +55,31 @@ class Published:
 
 
 @cache
+def _raw() -> dict[str, Any]:
+    raw: dict[str, Any] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    return raw
+
+
+def baseline(model: str, recipes: Sequence[str]) -> list[Published]:
+    """Test scores per target of a model without intermediate training; none where none are known.
+
+    Args:
+        model: name of the model, without its owner on the hub.
+        recipes: the recipe and those it is based on; the first for which there are numbers decides.
+    """
+    known = {(entry["model"], entry["recipe"]): entry for entry in _raw()["baselines"]}
+    found = next((known[model, recipe] for recipe in (*recipes, None) if (model, recipe) in known), None)
+    if found is None:
+        return []
+    row = (found["source"], found["row"])
+    printed = (n for n in numbers() if (n.source.key, n.row, n.split) == (*row, "test"))
+    return [n for n in printed if n.target not in (tables.AVERAGE, *found["without"])]
+
+
+@cache
 def numbers() -> tuple[Published, ...]:
     """Every published number, in the order of the file."""
-    raw = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    raw = _raw()
     sources = {key: Source(key, **value) for key, value in raw["sources"].items()}
     return tuple(number for table in raw["tables"] for number in _table(sources[table["source"]], table))
 

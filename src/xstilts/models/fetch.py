@@ -26,11 +26,22 @@ def fetch(job: dict[str, Any]) -> None:
     """
     started = time.time()
     source, commit = _download(job["hub"], job["revision"]) if job["hub"] else (Path(job["path"]), None)
+    _require_safetensors(source, job["hub"] or job["path"])
     encoder, tokenizer = checkpoint.load_encoder(source), checkpoint.load_tokenizer(source)
     with staged(Path(job["output"])) as directory:
         checkpoint.save_encoder(encoder, tokenizer, directory)
         measured = {"source": job["hub"] or job["path"], "revision": job["revision"], "commit": commit}
         write_json(directory / RECORD, provenance.record(job, started, **measured))
+
+
+def _require_safetensors(folder: Path, name: str) -> None:
+    """Refuse a model that has no safetensors weights, and say what makes one of pickled weights."""
+    if folder.is_dir() and not any(folder.glob("model*.safetensors*")):
+        command = f"`python -m xstilts.models.convert {name} DIRECTORY`"
+        remedy = (
+            f"if its weights are pickled (pytorch_model.bin), convert them once with {command} and name it as `path`"
+        )
+        raise UserError(f"backbone {name}: no safetensors weights, and no others are read; {remedy}")
 
 
 def _download(hub: str, revision: str) -> tuple[Path, str]:
