@@ -8,9 +8,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,27 @@ def canonical(value: Any) -> str:
     Raises:
         TypeError: the value holds something that is not plain JSON, which Snakemake too would silently not track.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        place, culprit = next(_not_plain(value, "value"), ("value", value))
+        raise TypeError(
+            f"{place} = {culprit!r} ({type(culprit).__name__}) is not plain JSON, so a change of it would go unseen; "
+            'give numbers, texts, lists and dictionaries: model_dump(mode="json"), str(path), sorted(set)'
+        ) from None
+
+
+def _not_plain(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Everything inside a value that JSON cannot hold, with the way to it."""
+    if isinstance(value, Mapping):
+        yield from ((place, key) for key in value if not isinstance(key, str))
+        for key, entry in value.items():
+            yield from _not_plain(entry, f"{place}.{key}")
+    elif isinstance(value, list | tuple):
+        for position, entry in enumerate(value):
+            yield from _not_plain(entry, f"{place}[{position}]")
+    elif not (value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))):
+        yield place, value
 
 
 def of(value: Any) -> str:

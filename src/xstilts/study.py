@@ -16,7 +16,7 @@ from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
-from xstilts import config, digest, provenance, tasks
+from xstilts import config, digest, history, provenance, tasks
 from xstilts.config import Study
 from xstilts.errors import ConfigError, UserError
 from xstilts.files import RECORD
@@ -34,7 +34,7 @@ SPLITS: tuple[Split, ...] = ("dev", "test")
 _LENGTHS = ("max_length", "doc_stride", "max_query_length", "max_answer_length", "n_best")
 _MODEL_FILES = ("model.safetensors", "config.json", "tokenizer.json", "record.json")
 _TRAINED_FILES = (*_MODEL_FILES, "head.safetensors", "head.json", "log.jsonl")
-TABLES = ("cells.csv", "matrix.csv", "deltas.csv", "per_language.csv")
+TABLES = ("cells.csv", "matrix.csv", "deltas.csv", "per_language.csv", "provenance.csv")
 FIGURES = ("deltas-dev", "deltas-test", "per-language-dev", "per-language-test")
 Phase = Literal[
     "world",
@@ -85,6 +85,7 @@ class Step:
         files: names of its outputs.
         published: outputs at paths of their own, without a digest (tables and figures, where users look for them).
         payload: what the script needs besides the slice (paths, hardware): changes nothing in the result.
+        detail: what single inputs consist of, for the record alone: the digest has them already.
     """
 
     phase: Phase
@@ -97,6 +98,7 @@ class Step:
     files: tuple[str, ...] = ("record.json",)
     published: tuple[str, ...] = ()
     payload: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -123,9 +125,18 @@ class Step:
         """Are all outputs there?"""
         return all(Path(path).exists() for path in self.outputs)
 
+    def definition(self) -> dict[str, Any]:
+        """What the digest covers, as the record holds it."""
+        return {"step": self.phase, "slice": self.slice, "inputs": self.inputs, "code": self.code}
+
+    def sources(self) -> list[str]:
+        """Folders below the study's that the step reads; the tables' are named by their inputs."""
+        needs = () if self.phase == "tabulate" else self.needs
+        return [str(need.directory.relative_to(self.root)) for need in needs]
+
     def job(self) -> str:
         """What the rule hands to its script, as one line of JSON."""
-        plan = {"step": self.phase, "slice": self.slice, "inputs": self.inputs, "code": self.code}
+        plan = {**self.definition(), "needs": self.sources(), "detail": self.detail}
         head = {"name": self.name, "digest": self.digest, "output": str(self.directory)}
         head["work"] = str(self.root.joinpath("work", self.phase, self.digest))
         return digest.canonical({**head, **self.slice, **self.payload, "plan": plan})
@@ -170,6 +181,8 @@ class Part:
     split: Split
     language: str
     digest: str
+    content: str
+    code: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -226,6 +239,7 @@ class Plan:
         self.revisions = revisions or Revisions()
         self.root = results / study.study
         self.left_out: dict[str, str] = {}
+        self._accepted = history.accepted_code(self.root)
         self._contents = digest.FileDigests(digest.memory_path())
         self._steps: dict[tuple[Phase, tuple[str, ...]], Step] = {}
         self._parts: dict[str, dict[tuple[Split, str], Part]] = {}
@@ -389,7 +403,7 @@ class Plan:
             "limit": {s: n for s, n in source.limit.items() if s in (split, origin)},
         }
         where, code = self._where(source, origin, language)
-        return Part(split, language, digest.of([described, where, code]))
+        return Part(split, language, digest.of([described, where, code]), digest.of(where), code)
 
     def _where(self, source: Dataset, split: Split, language: str) -> tuple[Any, dict[str, str]]:
         """What identifies the content of a published part, and the code that reads it."""
@@ -398,13 +412,17 @@ class Plan:
             hub = source.hub.model_dump(mode="json", exclude={"splits", "config", "rows", "language_prefix"})
             places = {"config": _for_language(source.hub.config, language), "split": source.hub.splits[split]}
             prefix = source.hub.language_prefix.get(language)
-            return {**hub, **places, "prefix": prefix}, digest.code([*entry, "xstilts.tasks.hub"])
+            return {**hub, **places, "prefix": prefix}, self._reader(*entry, "xstilts.tasks.hub")
         group = sources.group_for(source, split, language)
         if group is None:
             raise UserError(f"no files of split {split!r} in language {language!r}")
         layout = group.model_dump(mode="json", exclude={"files", "languages", "codes"})
-        code = digest.code([*entry, f"xstilts.tasks.formats.{group.format}"])
+        code = self._reader(*entry, f"xstilts.tasks.formats.{group.format}")
         return [layout, group.codes.get(language), self._content(source, split, language)], code
+
+    @_remembered
+    def _reader(self, *entries: str) -> dict[str, str]:
+        return self._as_accepted("prepare", digest.code(entries))
 
     def _content(self, source: Dataset, split: Split, language: str) -> Any:
         if self.study.data.world:
@@ -416,7 +434,11 @@ class Plan:
     def _world_content(self, language: str) -> str:
         world = self.study.data.world
         slice_ = world.model_dump(mode="json") if world else None
-        return digest.of([slice_, language, digest.code(["xstilts.mini.world"])])
+        return digest.of([slice_, language, self._world_code()])
+
+    @_remembered
+    def _world_code(self) -> dict[str, str]:
+        return self._as_accepted("world", digest.code(["xstilts.mini.world"]))
 
     @_remembered
     def world(self) -> Step:
@@ -427,7 +449,8 @@ class Plan:
         codes = {code for target in self.study.targets for code in self.languages(target)}
         codes.update(c for b in self.study.backbones.values() if b.train for c in b.train.languages)
         slice_ = {**world.model_dump(mode="json"), "languages": sorted(codes | {sources.ENGLISH})}
-        return self._step("world", (), slice_, {}, self._code("world", "xstilts.mini.make"))
+        detail = history.coded({"content": {}}, {"content": self._world_code()})
+        return self._step("world", (), slice_, {}, self._code("world", "xstilts.mini.make"), detail=detail)
 
     @_remembered
     def preflight(self) -> Step:
@@ -483,9 +506,6 @@ class Plan:
         parts = self.parts(dataset)
         kind, labels = use.shape
         source = self.source(dataset)
-        code: dict[str, str] = {}
-        for part in parts.values():
-            code |= self._where(source, sources.origin(source, part.split), part.language)[1]
         payload = {
             "dataset": dataset,
             "kind": kind,
@@ -495,8 +515,19 @@ class Plan:
             "parts": [[p.split, p.language] for p in parts.values()],
         }
         inputs = {f"{p.split}.{p.language}": p.digest for p in parts.values()}
-        needs = (self._first(),)
-        return self._step("prepare", (dataset,), {}, inputs, self._code("prepare") | code, needs, payload=payload)
+        code = self._code("prepare")
+        detail = self._prepare_detail(dataset)
+        return self._step("prepare", (dataset,), {}, inputs, code, (self._first(),), payload=payload, detail=detail)
+
+    def _prepare_detail(self, dataset: str) -> dict[str, Any]:
+        source, parts = self.source(dataset), self.parts(dataset).values()
+        contents = {f"{p.split}.{p.language}": {"content": p.content} for p in parts}
+        settings = {
+            "dev": source.dev and source.dev.model_dump(mode="json"),
+            "limit": dict(source.limit),
+            "revision": source.hub.revision if self._on_hub(source) and source.hub else None,
+        }
+        return settings | history.coded(contents, {f"{p.split}.{p.language}": p.code for p in parts})
 
     @_remembered
     def _source_dump(self, dataset: str) -> dict[str, Any]:
@@ -661,7 +692,26 @@ class Plan:
             "store": str(self.root / "predictions" / "store"),
         }
         slice_ = self._predict_slice(backbone, group)
-        return self._step("predict", folders, slice_, inputs, {}, tuple(needs), files=files, payload=payload)
+        detail = self._predict_detail(group, checkpoint)
+        return self._step(
+            "predict", folders, slice_, inputs, {}, tuple(needs), files=files, payload=payload, detail=detail
+        )
+
+    def _predict_detail(self, group: str, checkpoint: Step) -> dict[str, Any]:
+        return {"checkpoint": checkpoint.digest, **self._predicted_data(group)}
+
+    @_remembered
+    def _predicted_data(self, group: str) -> dict[str, Any]:
+        """The data and the code of each table that a checkpoint of the train set gives."""
+        of = [(target, language) for target in self.train_sets()[group] for language in self.languages(target)]
+        data = {f"{t}/{lang}": {"data": {p.split: p.digest for p in self._evaluated(t, lang)}} for t, lang in of}
+        return history.coded(data, {f"{t}/{lang}": self._predict_code(t, group) for t, lang in of})
+
+    @_remembered
+    def _predict_code(self, target: str, group: str) -> dict[str, str]:
+        entries = ["xstilts.evaluation.predict", f"xstilts.tasks.features.{tasks.get(target).kind}"]
+        entries += [f"xstilts.evaluation.{m}" for m in ("embed", "search")] if group == ENCODER else []
+        return self._code("predict", *entries)
 
     def _evaluated(self, target: str, language: str) -> list[Part]:
         """The dev and test parts of a target in one language."""
@@ -699,13 +749,11 @@ class Plan:
         """One prediction table: what it is and the digest of everything that defines it."""
         task = tasks.get(target)
         parts = {part.split: part.digest for part in self._evaluated(target, language)}
-        entries = ["xstilts.evaluation.predict", f"xstilts.tasks.features.{task.kind}"]
-        entries += [f"xstilts.evaluation.{m}" for m in ("embed", "search")] if group == ENCODER else []
         defined = [
             self._predict_slice(backbone, group),
             [target, task.kind, task.labels, language],
             [checkpoint.digest, parts],
-            self._code("predict", *entries),
+            self._predict_code(target, group),
         ]
         return {
             "task": target,
@@ -813,7 +861,12 @@ class Plan:
             "intermediates": list(self.intermediates),
             "headline_variants": self._headlines(),
         }
-        payload = {"cells": cells, "tables": str(self.root / "tables"), "left_out": self.left_out}
+        payload = {
+            "cells": cells,
+            "tables": str(self.root / "tables"),
+            "root": str(self.root),
+            "left_out": self.left_out,
+        }
         code = self._code("tabulate", "xstilts.analysis.tables", "xstilts.analysis.terminal")
         published = tuple(str(self.root / "tables" / name) for name in TABLES)
         return self._step("tabulate", (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
@@ -968,12 +1021,13 @@ class Plan:
         files: tuple[str, ...] = ("record.json",),
         payload: Mapping[str, Any] | None = None,
         published: tuple[str, ...] = (),
+        detail: Mapping[str, Any] | None = None,
     ) -> Step:
         known = self._steps.get((phase, folders))
         if known is not None:
             return known
         plain = json.loads(digest.canonical([slice_, payload or {}]))
-        step = Step(phase, self.root, folders, plain[0], inputs, code, needs, files, published, plain[1])
+        step = Step(phase, self.root, folders, plain[0], inputs, code, needs, files, published, plain[1], detail or {})
         self._steps[phase, folders] = step
         return step
 
@@ -984,7 +1038,11 @@ class Plan:
         found[f"shell of {phase}"] = digest.shell(f"workflow/rules/{RULE_FILES[phase]}.smk")
         if self.study.library_changes == "rerun":
             found |= {f"library {name}": version for name, version in provenance.versions().items()}
-        return found
+        return self._as_accepted(phase, found)
+
+    def _as_accepted(self, phase: Phase, code: dict[str, str]) -> dict[str, str]:
+        """The code, or the older code as which the user accepted it (`xstilts.accept`)."""
+        return self._accepted.get((phase, digest.of(code)), code) if self._accepted else code
 
     def _compute(self, ranks: int | None = None) -> dict[str, Any]:
         keys = {"device", "ranks", "micro_batch", "threads", "deepspeed", "warm"}

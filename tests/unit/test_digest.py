@@ -25,6 +25,20 @@ def test_what_is_not_plain_json_is_refused(value: object) -> None:
         digest.of({"value": value})
 
 
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({"hyper": {"rate": Path("x")}}, r"value\.hyper\.rate = PosixPath\('x'\) \(PosixPath\)"),
+        ({"langs": [{"a"}]}, r"value\.langs\[0\] = \{'a'\} \(set\)"),
+        ({"rate": float("inf")}, r"value\.rate = inf \(float\)"),
+        ({("a", "b"): 1}, r"value = \('a', 'b'\) \(tuple\)"),
+    ],
+)
+def test_the_refusal_names_the_place_and_the_remedy(value: object, place: str) -> None:
+    with pytest.raises(TypeError, match=place + r" is not plain JSON, .*; give numbers, texts.*sorted\(set\)"):
+        digest.of(value)
+
+
 def test_file_digests_follow_content_not_time(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("one", encoding="utf-8")

@@ -77,7 +77,7 @@ def job(folder: Path, cells: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": "tables", "digest": "d", "plan": {"step": "tables"}, "study": "s", "cells": cells,
         "targets": ["xnli", "xquad", "tatoeba"], "intermediates": ["none", "mnli", "qqp"],
-        "headline_variants": {"b": {"tatoeba": "layer2"}}, "output": str(folder / "tables"),
+        "headline_variants": {"b": {"tatoeba": "layer2"}}, "output": str(folder / "tables"), "root": str(folder),
     }  # fmt: skip
 
 

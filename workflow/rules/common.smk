@@ -1,15 +1,18 @@
 # What the rules share: the plan, and the functions by which a rule finds its step in it. No rule stands here.
+import atexit
 import gc
 import shlex
 import sys
 from pathlib import Path
 
-from snakemake.settings.types import DeploymentMethod, RerunTrigger
+from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
 
 from xstilts import revisions
 from xstilts.config import load
 from xstilts.errors import UserError
+from xstilts.explain import report
 from xstilts.files import write_text
+from xstilts.libraries import changed_libraries
 from xstilts.study import RULE_FILES, Plan, notices
 
 # A graph is built from many small objects that all stay: collecting garbage meanwhile costs a sixth of a dry run.
@@ -32,6 +35,7 @@ def open_plan():
         sys.exit(f"xstilts: {error}")
     if workflow.is_main_process:
         notices(plan)
+        changed_libraries(plan)
     return plan
 
 
@@ -97,6 +101,9 @@ def settle():
     workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
     if workflow.local_exec:
         workflow.scheduling_settings.max_jobs_per_timespan = None
+    if workflow.is_main_process and workflow.dryrun:
+        atexit.unregister(explain_dry_run)
+        atexit.register(explain_dry_run)
 
 
 def forced():
@@ -183,6 +190,25 @@ def print_verdicts():
             from xstilts.analysis.verify import show
 
             show(PLAN.root / "verify" / what, sys.stdout)
+
+
+def explain_dry_run():
+    """Say at the end of a dry run why its jobs would run.
+
+    Snakemake has no hook there (`onsuccess` is for real runs), and what is a dry run it knows only after the Snakefile is
+    read; so an input function asks for this, and it speaks when the process ends, if a graph was built.
+    """
+    if workflow.scheduler is None or Quietness.ALL in (
+        workflow.output_settings.quiet or ()
+    ):
+        return
+    made = [
+        str(path)
+        for job in workflow.dag.needrun_jobs(exclude_finished=False)
+        for path in job.output
+    ]
+    if text := report(PLAN, made):
+        print(text, file=sys.stderr)
 
 
 def everything(wildcards):

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from xstilts import files, languages, provenance, tasks
+from xstilts.analysis.origins import write_origins
 from xstilts.analysis.publish import publish
 from xstilts.errors import UserError
 
@@ -37,13 +38,14 @@ def make(job: dict[str, Any]) -> None:
 
 
 def write_tables(job: Mapping[str, Any]) -> None:
-    """Write cells.csv, matrix.csv, deltas.csv and per_language.csv, then record.json.
+    """Write cells.csv, matrix.csv, deltas.csv, per_language.csv and provenance.csv, then record.json.
 
     Args:
         job: `name`, `digest`, `plan`; `cells`: a list of {`cell`: {study, backbone, intermediate, target,
             regime, seed_intermediate, seed_finetune}, `scores`: path of scores.json}, a seed None where there
             is no such phase; `targets` and `intermediates` in the study's order; `headline_variants`:
-            {backbone: {target: variant}} where a target has several; `output`: directory of the tables.
+            {backbone: {target: variant}} where a target has several; `root`: the study's results; `output`:
+            directory of the tables.
     """
     started = time.time()
     cells = read_cells(job["cells"])
@@ -55,6 +57,7 @@ def write_tables(job: Mapping[str, Any]) -> None:
     with files.staged(Path(job["output"])) as directory:
         for name, table in tables.items():
             _write(directory / f"{name}.csv", table)
+        write_origins(job["cells"], Path(job["root"]), directory)
         counts = {name: len(table) for name, table in tables.items()}
         files.write_json(directory / files.RECORD, provenance.record(dict(job), started, rows=counts))
 

@@ -1,0 +1,96 @@
+"""Finished studies that nothing had to train: every output is there, every record says what its step is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xstilts import digest
+from xstilts.config import deep_merge, load
+from xstilts.provenance import versions
+from xstilts.study import Plan, Step
+
+SMALL: dict[str, Any] = {
+    "study": "small",
+    "data": {
+        "world": {"seed": 0, "sizes": {"dev": 60, "test": 60, "tatoeba": 60, "bucc_pairs": 40, "bucc_distractors": 40}}
+    },
+    "recipe": "small",
+    "recipes": {
+        "small": {
+            "defaults": {
+                "learning_rate": 1.0e-3,
+                "batch": 16,
+                "steps": 12,
+                "max_length": 64,
+                "doc_stride": 16,
+                "max_query_length": 24,
+                "max_answer_length": 8,
+                "selection": {"checkpoint": "last"},
+            },
+            "intermediate": {"mnli": {}, "ccg": {}},
+            "finetune": {name: {} for name in ("mnli", "pawsx", "udpos", "panx", "squad_v1", "tydiqa")},
+            "retrieval": {"max_length": 64},
+        }
+    },
+    "backbones": {
+        "mini": {
+            "pooling": "mean",
+            "retrieval_layer": 1,
+            "train": {"languages": ["en", "qaa"], "parallel": "pretrain/parallel.en-{lang}.tsv", "steps": 40},
+        }
+    },
+    "intermediates": {"none": {"tasks": []}, "mnli": {"tasks": ["mnli"]}},
+    "targets": {
+        **{name: {"languages": ["en", "qaa"]} for name in ("xnli", "pawsx", "udpos", "xquad", "mlqa")},
+        **{name: {"languages": ["qaa"]} for name in ("bucc2018", "tatoeba")},
+    },
+    "seeds": {"intermediate": [1]},
+    "compute": {"device": "cpu", "precision": "fp32", "threads": 1, "warm": True, "micro_batch": None},
+}
+"""A study of two rows and seven columns; what tests count follows from it."""
+
+
+def plan(root: Path, *changes: dict[str, Any], base: dict[str, Any] = SMALL) -> Plan:
+    """The plan of the small study with changes laid over it, its results below `root`."""
+    config = base
+    for change in changes:
+        config = deep_merge(config, change)
+    made = Plan(load(config), root)
+    made.steps()
+    return made
+
+
+def finish(steps: Iterable[Step], started: str = "2026-01-01T00:00:00Z", **more: Any) -> None:
+    """Write what a run would leave for the steps that are not done."""
+    for step in steps:
+        if all(Path(path).exists() for path in step.outputs):
+            continue
+        for path in map(Path, step.outputs):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        job = json.loads(step.job())
+        seen = {
+            "versions": versions(),
+            "device": "cpu (test)",
+            "host": "node-7",
+            "started": started,
+            "wall_seconds": 1.5,
+        }
+        record = {**job["plan"], "name": step.name, "digest": step.digest, **seen, **more}
+        step.directory.mkdir(parents=True, exist_ok=True)
+        (step.directory / "record.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def edited(patch: pytest.MonkeyPatch, *modules: str) -> None:
+    """Let modules read as if their code had been changed."""
+    real = digest.code
+
+    def code(entries: Iterable[str]) -> dict[str, str]:
+        return {name: "edited" if name in modules else known for name, known in real(entries).items()}
+
+    patch.setattr(digest, "code", code)
