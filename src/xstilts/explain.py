@@ -28,6 +28,7 @@ _NOUNS = {
     "score": ("score", "scores"),
     "tabulate": ("tables", "tables"),
     "figures": ("figures", "figures"),
+    "overlap": ("text overlap", "text overlap"),
 }
 
 
@@ -49,8 +50,11 @@ def causes_of(plan: Plan, running: Sequence[Step]) -> dict[Step, Causes]:
     for step in running:
         found[step] = _causes(differences, step, found)
     for step in reversed(running):
-        if not found[step]:
+        if not found[step] and step.phase != "overlap":
             found[step] = _from_readers(differences, step, found)
+    for step in running:
+        if not found[step]:  # the overlap, which reads all data and serves no other step
+            found[step] = _followed(step, found) or _from_readers(differences, step, found)
     return found
 
 
@@ -154,7 +158,7 @@ def _counts(steps: dict[Step, frozenset[str]]) -> str:
 
 def _count(phase: str, number: int) -> str:
     one, many = _NOUNS[phase]
-    return one if phase in ("world", "tabulate", "figures") else f"{number} {one if number == 1 else many}"
+    return one if phase in ("world", "tabulate", "figures", "overlap") else f"{number} {one if number == 1 else many}"
 
 
 def report(plan: Plan, made: Iterable[str]) -> str:

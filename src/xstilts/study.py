@@ -995,7 +995,11 @@ class Plan:
     def steps(self) -> list[Step]:
         """Every step of the matrix, upstream first within a cell."""
         self._build()
-        return [step for step in self._steps.values() if step.phase != "submission"]
+        return [step for step in self._steps.values() if step.phase != "submission" and self.wanted(step)]
+
+    def wanted(self, step: Step) -> bool:
+        """A study that trains nothing has no overlap to tell of."""
+        return step.phase != "overlap" or next(self._trainings(), None) is not None
 
     def _build(self) -> None:
         if self._built:

@@ -63,7 +63,7 @@ CONFIG_EDITS: list[tuple[str, dict[str, Any], list[str]]] = [
         {"targets": {"tatoeba": {"languages": ["qaa", "qab", "qac", "qad"]}}},
         [
             "3 languages added to tatoeba (qab, qac, qad) — "
-            "1 dataset, 6 predictions, then mini world, 2 scores, tables, figures"
+            "1 dataset, 6 predictions, then mini world, 2 scores, tables, figures, text overlap"
         ],
     ),
     (
@@ -77,13 +77,13 @@ CONFIG_EDITS: list[tuple[str, dict[str, Any], list[str]]] = [
         {"intermediates": {"ccg": {"tasks": ["ccg"]}}},
         [
             "new intermediate: ccg — 1 intermediate, 4 finetunes, 12 predictions, 7 scores, "
-            "then 1 dataset, tables, figures"
+            "then 1 dataset, tables, figures, text overlap"
         ],
     ),
     (
         "an added target",
         {"targets": {"panx": {"languages": ["en", "qaa"]}}},
-        ["new target: panx — 2 finetunes, 4 predictions, 2 scores, then 1 dataset, tables, figures"],
+        ["new target: panx — 2 finetunes, 4 predictions, 2 scores, then 1 dataset, tables, figures, text overlap"],
     ),
     (
         "an added backbone",
@@ -119,12 +119,15 @@ CONFIG_EDITS: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "the mini world",
         {"data": {"world": {"seed": 1}}},
-        [f"seed of the mini world: 0 → 1 — mini world, then 9 datasets, 1 backbone, {ALL_AFTER_THE_BACKBONE}"],
+        [
+            f"seed of the mini world: 0 → 1 — mini world, then 9 datasets, 1 backbone, "
+            f"{ALL_AFTER_THE_BACKBONE}, text overlap"
+        ],
     ),
     (
         "a row limit",
         {"data": {"datasets": {"pawsx": {"limit": {"train": 10}}}}},
-        [f"row limit of train of pawsx: none → 10 — 1 dataset, then 2 finetunes, 4 predictions, {END}"],
+        [f"row limit of train of pawsx: none → 10 — 1 dataset, then 2 finetunes, 4 predictions, {END}, text overlap"],
     ),
     (
         "another order of the columns",
@@ -173,7 +176,10 @@ CODE_EDITS = [
     ),
     (
         ["xstilts.tasks.formats.conllu"],
-        [f"data reading code changed: tasks/formats/conllu.py — 1 dataset, then 2 finetunes, 4 predictions, {END}"],
+        [
+            "data reading code changed: tasks/formats/conllu.py — 1 dataset, "
+            f"then 2 finetunes, 4 predictions, {END}, text overlap"
+        ],
     ),
 ]
 
@@ -286,7 +292,7 @@ def test_edited_training_data(on_files: Path) -> None:
     write(on_files / "data" / "x-final" / "en" / "train.tsv", "other")
     assert explain(of_files(on_files)) == [
         "data changed: train of pawsx — 1 dataset, "
-        "then 1 check of the data files, 1 finetune, 2 predictions, 1 score, tables, figures"
+        "then 1 check of the data files, 1 finetune, 2 predictions, 1 score, tables, figures, text overlap"
     ]
 
 
@@ -294,7 +300,7 @@ def test_edited_test_data(on_files: Path) -> None:
     write(on_files / "data" / "x-final" / "de" / "test_2k.tsv", "other")
     assert explain(of_files(on_files)) == [
         "data changed: test of pawsx (de) — 1 dataset, "
-        "then 1 check of the data files, 1 prediction, 1 score, tables, figures"
+        "then 1 check of the data files, 1 prediction, 1 score, tables, figures, text overlap"
     ]
 
 

@@ -113,7 +113,7 @@ def test_pinning_one_dataset_changes_its_own_steps_and_what_follows() -> None:
     names = {name for name, value in after.items() if before[name] != value}
     assert {n for n in names if n.startswith("prepare")} == {"prepare/pawsx"}
     assert {n.split("/")[0] for n in names} == {
-        "preflight", "prepare", "finetune", "predict", "score", "tabulate", "figures"
+        "preflight", "prepare", "finetune", "predict", "score", "tabulate", "figures", "overlap"
     }  # fmt: skip
     assert not [n for n in names if n.split("/")[0] in ("finetune", "predict", "score") and "/pawsx/" not in n]
 

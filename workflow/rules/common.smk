@@ -219,7 +219,7 @@ def everything(wildcards):
         if step.phase == "predict"
         for path in step.outputs
     ]
-    tables = (PLAN.tabulate(), PLAN.figures(), PLAN.overlap())
+    tables = [step for step in (PLAN.tabulate(), PLAN.figures(), PLAN.overlap()) if PLAN.wanted(step)]
     return [*predictions, *(path for step in tables for path in step.outputs)]
 
 

@@ -122,7 +122,7 @@ def _rows(paths: Sequence[str], split_name: str) -> list[Any]:
 
 def _first_of_each(paths: Sequence[str], examples: int | None) -> list[Any]:
     """The first dev examples, as many from each of a task's datasets (ANLI+ has five), or all of them."""
-    if examples is None:
+    if examples is None or not paths:
         return _rows(paths, "dev")
     return [row for path in paths for row in _rows([path], "dev")[: math.ceil(examples / len(paths))]]
 
