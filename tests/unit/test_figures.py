@@ -42,7 +42,9 @@ def draw(folder: Path, changes: dict[str, dict[str, float]], languages: dict[str
                     "regime": "zero-shot", "seed_intermediate": 1, "seed_finetune": 1}  # fmt: skip
             cells.append({"cell": cell, "scores": str(path)})
     shared = {"name": "n", "digest": "d", "plan": {}, "targets": targets, "intermediates": list(changes)}
-    tables.write_tables({**shared, "cells": cells, "headline_variants": {}, "output": str(folder / "tables")})
+    tables.write_tables(
+        {**shared, "cells": cells, "headline_variants": {}, "root": str(folder), "output": str(folder / "tables")}
+    )
     places = {"tables": str(folder / "tables"), "output": str(folder / "figures")}
     return {**shared, **places, "formats": ["svg"], "delta_range": None}
 

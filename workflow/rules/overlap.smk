@@ -16,4 +16,4 @@ rule overlap:
         job=job_of("overlap"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/overlap.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/overlap.py {params.job:q} {log:q}"

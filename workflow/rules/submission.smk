@@ -16,4 +16,4 @@ rule submission:
         job=job_of("submission"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/submission.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/submission.py {params.job:q} {log:q}"

@@ -17,7 +17,7 @@ rule verify_published:
         job=job_of("verify_published"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_published.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_published.py {params.job:q} {log:q}"
 
 
 # Every target's score after fine-tuning alone.
@@ -38,4 +38,4 @@ rule verify_baseline:
         job=job_of("verify_baseline"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_baseline.py {params.job:q} --log {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_baseline.py {params.job:q} {log:q}"
