@@ -23,7 +23,7 @@ demo: env
 	@$(BIN)/python -m xstilts.mini.demo $(CORES)
 
 test: .venv/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: .venv/.dev
 	$(BIN)/pytest -m "not slow" -n 2
