@@ -219,7 +219,11 @@ def everything(wildcards):
         if step.phase == "predict"
         for path in step.outputs
     ]
-    tables = [step for step in (PLAN.tabulate(), PLAN.figures(), PLAN.overlap()) if PLAN.wanted(step)]
+    tables = [
+        step
+        for step in (PLAN.tabulate(), PLAN.figures(), PLAN.overlap())
+        if PLAN.wanted(step)
+    ]
     return [*predictions, *(path for step in tables for path in step.outputs)]
 
 
