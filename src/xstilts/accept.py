@@ -11,25 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from xstilts import command, digest, files, history, wording
 from xstilts.errors import UserError
 from xstilts.history import Code, Record
-from xstilts.study import Plan, Step
+from xstilts.study import Phase, Plan, Step
 
-KINDS = (
-    "world",
-    "preflight",
-    "prepare",
-    "backbone",
-    "intermediate",
-    "finetune",
-    "predict",
-    "score",
-    "tabulate",
-    "figures",
-)
+KINDS: tuple[Phase, ...] = get_args(Phase)  # upstream first
 Pair = tuple[Code, Code]
 
 

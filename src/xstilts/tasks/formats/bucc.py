@@ -11,7 +11,7 @@ from xstilts.tasks.formats.text import exactly, fields, lines
 from xstilts.tasks.rows import RetrievalRow
 
 
-def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[RetrievalRow]:  # noqa: ARG001
+def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[RetrievalRow]:
     """Every foreign sentence (first file) with the ids of its translations, then every English one (second file).
 
     The third file is the gold standard, `foreign id TAB English id`; a pair that it repeats is left out and counted.

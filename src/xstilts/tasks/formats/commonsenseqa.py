@@ -12,7 +12,7 @@ from xstilts.tasks.formats.text import records
 from xstilts.tasks.rows import ChoiceRow
 
 
-def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[ChoiceRow]:  # noqa: ARG001
+def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[ChoiceRow]:
     """Rows in file order; the question is the row's context, for there is no other.
 
     Raises:

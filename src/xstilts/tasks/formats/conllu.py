@@ -47,7 +47,7 @@ class Sentence:
     fused: dict[int, tuple[str, int]]
 
 
-def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[TaggingRow]:  # noqa: ARG001
+def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[TaggingRow]:
     """Sentences of all treebanks, by file name; sentences whose text is withheld are left out and counted.
 
     Withheld means: at least one form is `_`, and so are all others but at most one (French-FTB and the like). Empty

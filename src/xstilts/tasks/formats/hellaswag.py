@@ -11,7 +11,7 @@ from xstilts.tasks.formats.text import records
 from xstilts.tasks.rows import ChoiceRow
 
 
-def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[ChoiceRow]:  # noqa: ARG001
+def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[ChoiceRow]:
     """Rows in file order: `ctx` (which ends with the ending's first words, if any) and `endings`.
 
     Raises:

@@ -12,7 +12,7 @@ from xstilts.tasks.formats.text import exactly, lines
 from xstilts.tasks.rows import RetrievalRow
 
 
-def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[RetrievalRow]:  # noqa: ARG001
+def read(paths: Sequence[Path], group: FileGroup, part: Part) -> Iterator[RetrievalRow]:
     """Every foreign sentence (first file), then every English one (second file); ids are 0-based lines.
 
     Raises:
