@@ -308,7 +308,7 @@ CODE_EDITS: dict[str, tuple[Callable[[Path], None], Units]] = {
     "comment in a script": (append("workflow/scripts/finetune.py", "# why\n"), NOTHING),
     "comment in a rule file": (append("workflow/rules/finetune.smk", "# why\n"), NOTHING),
     "schema of the config": (append("src/xstilts/config.py", CODE), NOTHING),
-    "the grid": (append("src/xstilts/study.py", CODE), NOTHING),
+    "the grid": (append("src/xstilts/study/results.py", CODE), NOTHING),
     "words of errors": (append("src/xstilts/errors.py", CODE), NOTHING),
     "provenance": (append("src/xstilts/provenance.py", CODE), NOTHING),
     "a new task": (

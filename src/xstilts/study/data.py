@@ -1,0 +1,326 @@
+"""What a study reads: the parts of its datasets, and the steps that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from xstilts import config, digest, history, tasks
+from xstilts.config import Study
+from xstilts.errors import ConfigError, UserError
+from xstilts.revisions import RepositoryKind, Revisions
+from xstilts.schema.data import Dataset, Split
+from xstilts.schema.training import BackboneTraining
+from xstilts.study.grid import Grid, remembered
+from xstilts.study.step import ENCODER, SPLITS, Part, Step, Use
+from xstilts.tasks import sources
+
+
+class DataSteps(Grid):
+    """The study's data.
+
+    Attributes:
+        left_out: intermediate: why it cannot be run here.
+
+    Raises:
+        ConfigError: two uses of one dataset contradict each other, or a revision contradicts the lock.
+    """
+
+    def __init__(self, study: Study, results: Path = Path("results"), revisions: Revisions | None = None) -> None:
+        super().__init__(study, results, revisions)
+        self.left_out: dict[str, str] = {}
+        self._contents = digest.FileDigests(digest.memory_path())
+        self._parts: dict[str, dict[tuple[Split, str], Part]] = {}
+        self.intermediates = self._available_intermediates()
+        self._uses = self._dataset_uses()
+
+    def _available_intermediates(self) -> dict[str, config.Intermediate]:
+        kept = {}
+        for name, arm in self.study.intermediates.items():
+            reason = next((r for use in arm.tasks for d in self._datasets_of(use) if (r := self._unavailable(d))), None)
+            if reason:
+                self.left_out[name] = reason
+            else:
+                kept[name] = arm
+        return kept
+
+    def _unavailable(self, dataset: str) -> str | None:
+        """Why a licensed dataset cannot be used: the user has no copy of it."""
+        source = self.source(dataset)
+        if not source.licence or self.study.data.world:
+            return None
+        missing = sources.missing_files(source, self._files_root(source), "train", sources.ENGLISH)
+        return f"{dataset} is licensed ({source.licence}) and {missing[0]} is not there" if missing else None
+
+    @remembered
+    def source(self, dataset: str) -> Dataset:
+        """Where a dataset comes from: what xstilts knows of it, with the study's changes and the lock's commit."""
+        given = self._given_source(dataset)
+        if given.hub is None:
+            return given
+        key = f"data.datasets.{dataset}.hub.revision"
+        commit = self.revisions.commit("datasets", given.hub.id, given.hub.revision, key)
+        return given.model_copy(update={"hub": given.hub.model_copy(update={"revision": commit})})
+
+    def _given_source(self, dataset: str) -> Dataset:
+        found = self.study.data.datasets.get(dataset) or config.known_datasets().get(dataset)
+        if found is None:
+            problem = f"dataset {dataset!r} is not known"
+            raise ConfigError(f"data.datasets.{dataset}", problem, "say where it comes from")
+        return found
+
+    def _files_root(self, source: Dataset) -> Path:
+        if self.study.data.world:
+            return self.world().directory
+        return Path(source.root or self.study.data.root)
+
+    def _on_hub(self, source: Dataset) -> bool:
+        data = self.study.data
+        return data.source == "hub" and not data.world and source.hub is not None
+
+    def _datasets_of(self, use: config.TaskUse) -> tuple[str, ...]:
+        return use.datasets or tasks.get(use.task).datasets or (use.task,)
+
+    def _dataset_uses(self) -> dict[str, tuple[Use, set[tuple[Split, str]]]]:
+        """Dataset: how it is read, and the parts that the study needs of it."""
+        uses: dict[str, tuple[Use, set[tuple[Split, str]]]] = {}
+        for task, datasets in self._trainings():
+            for dataset in datasets:
+                self._add_use(uses, Use(dataset, task), ((s, sources.ENGLISH) for s in ("train", "dev")))
+        for target in self.study.targets:
+            dataset = self.study.targets[target].dataset or target
+            splits = self._evaluated_splits(dataset)
+            self._add_use(uses, Use(dataset, target), ((s, lang) for s in splits for lang in self.languages(target)))
+            self._check_languages(target, uses[dataset][1])
+        return uses
+
+    def _evaluated_splits(self, dataset: str) -> tuple[Split, ...]:
+        """A dev part that is cut from the training part serves selection; the target then has a test part only."""
+        return ("test",) if self.source(dataset).dev is not None else SPLITS
+
+    def _check_languages(self, target: str, parts: set[tuple[Split, str]]) -> None:
+        # A dataset that names no test files at all is evaluated on dev alone (config/verify.yaml).
+        wanted: Split = "test" if any(split == "test" for split, _ in parts) else "dev"
+        missing = [code for code in self.languages(target) if (wanted, code) not in parts]
+        if missing:
+            problem = f"no files serve its {wanted} part in {', '.join(missing)}"
+            raise ConfigError(
+                f"targets.{target}.languages", problem, "leave them out, or name their files in the dataset"
+            )
+
+    def _trainings(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        for arm in self.intermediates.values():
+            for use in arm.tasks:
+                yield use.task, self._datasets_of(use)
+        for train_set in self.train_sets():
+            if train_set != ENCODER:
+                yield train_set, tasks.get(train_set).datasets or (train_set,)
+
+    def _add_use(
+        self,
+        uses: dict[str, tuple[Use, set[tuple[Split, str]]]],
+        use: Use,
+        parts: Iterable[tuple[Split, str]],
+    ) -> None:
+        source = self.source(use.dataset)
+        first, known = uses.setdefault(use.dataset, (use, set()))
+        if first.shape != use.shape:
+            problem = f"tasks {first.task} and {use.task} read it with different labels or kinds"
+            raise ConfigError(f"data.datasets.{use.dataset}", problem, "give each its own dataset name")
+        hub = self._on_hub(source)
+        known.update(part for part in parts if sources.has_part(source, *part, hub=hub))
+
+    @remembered
+    def parts(self, dataset: str) -> dict[tuple[Split, str], Part]:
+        """The parts of a dataset that the study reads, by (split, language)."""
+        if dataset not in self._parts:
+            use, wanted = self._uses[dataset]
+            source = self.source(dataset)
+            self._parts[dataset] = {key: self._part(use, source, *key) for key in sorted(wanted)}
+        return self._parts[dataset]
+
+    def _part(self, use: Use, source: Dataset, split: Split, language: str) -> Part:
+        origin = sources.origin(source, split)
+        kind, labels = use.shape
+        described = {
+            "kind": kind,
+            "labels": labels,
+            "split": split,
+            "language": language,
+            "dev": source.dev and source.dev.model_dump(mode="json"),
+            "limit": {s: n for s, n in source.limit.items() if s in (split, origin)},
+        }
+        where, code = self._where(source, origin, language)
+        return Part(split, language, digest.of([described, where, code]), digest.of(where), code)
+
+    def _where(self, source: Dataset, split: Split, language: str) -> tuple[Any, dict[str, str]]:
+        """What identifies the content of a published part, and the code that reads it."""
+        entry = ["xstilts.tasks.prepare"]
+        if self._on_hub(source) and source.hub is not None:
+            hub = source.hub.model_dump(mode="json", exclude={"splits", "config", "rows", "language_prefix"})
+            places = {"config": _for_language(source.hub.config, language), "split": source.hub.splits[split]}
+            prefix = source.hub.language_prefix.get(language)
+            return {**hub, **places, "prefix": prefix}, self._reader(*entry, "xstilts.tasks.hub")
+        group = sources.group_for(source, split, language)
+        if group is None:
+            raise UserError(f"no files of split {split!r} in language {language!r}")
+        layout = group.model_dump(mode="json", exclude={"files", "languages", "codes"})
+        code = self._reader(*entry, f"xstilts.tasks.formats.{group.format}")
+        return [layout, group.codes.get(language), self._content(source, split, language)], code
+
+    @remembered
+    def _reader(self, *entries: str) -> dict[str, str]:
+        return self._as_accepted("prepare", digest.code(entries))
+
+    def _content(self, source: Dataset, split: Split, language: str) -> Any:
+        if self.study.data.world:
+            return [self._world_content(language), *sources.patterns(source, split, language)]
+        files = sources.local_files(source, self._files_root(source), split, language)
+        return [self._contents.of(path) for path in files]
+
+    @remembered
+    def _world_content(self, language: str) -> str:
+        world = self.study.data.world
+        slice_ = world.model_dump(mode="json") if world else None
+        return digest.of([slice_, language, self._world_code()])
+
+    @remembered
+    def _world_code(self) -> dict[str, str]:
+        return self._as_accepted("world", digest.code(["xstilts.mini.world"]))
+
+    @remembered
+    def world(self) -> Step:
+        """The mini world's files, in every language that the study has."""
+        world = self.study.data.world
+        if world is None:
+            raise UserError("the study has no mini world")
+        codes = {code for target in self.study.targets for code in self.languages(target)}
+        codes.update(c for b in self.study.backbones.values() if b.train for c in b.train.languages)
+        slice_ = {**world.model_dump(mode="json"), "languages": sorted(codes | {sources.ENGLISH})}
+        detail = history.coded({"content": {}}, {"content": self._world_code()})
+        return self._step("world", (), slice_, {}, self._code("world", "xstilts.mini.make"), detail=detail)
+
+    @remembered
+    def preflight(self) -> Step:
+        """The check that every file the study needs is there, before anything runs."""
+        wanted = {
+            dataset: {
+                "source": self._source_dump(dataset),
+                "parts": [[p.split, p.language] for p in self.parts(dataset).values()],
+            }
+            for dataset in self.datasets()
+        }
+        slice_ = {
+            "datasets": {d: v for d, v in wanted.items() if not self._on_hub(self.source(d))},
+            "files": [str(path) for path in self._raw_files()],
+        }
+        found = [digest.of([str(p.exists()) for p in self._raw_files()])]
+        found += [part.digest for dataset in self.datasets() for part in self.parts(dataset).values()]
+        inputs = {"found": digest.of(found)}
+        return self._step("preflight", (), slice_, inputs, self._code("preflight", "xstilts.tasks.preflight"))
+
+    def _raw_files(self) -> list[Path]:
+        """What backbones are made from: raw text, or a checkpoint directory."""
+        found: list[Path] = []
+        for given in self.study.backbones.values():
+            found += [Path(given.path) / "config.json"] if given.path else []
+            if given.train and not self.study.data.world:
+                found += [*self._texts(given.train)["text"].values(), *self._texts(given.train)["parallel"].values()]
+        return found
+
+    def _texts(self, training: BackboneTraining) -> dict[str, dict[str, Path]]:
+        """Raw text by language, and translations from English."""
+        root = self.world().directory if self.study.data.world else Path(self.study.data.root)
+        others = [lang for lang in training.languages if lang != sources.ENGLISH]
+        return {
+            "text": {lang: root / training.text.replace("{lang}", lang) for lang in training.languages},
+            "parallel": {lang: root / training.parallel.replace("{lang}", lang) for lang in others}
+            if training.parallel
+            else {},
+        }
+
+    def _first(self) -> Step:
+        """What goes before everything that reads files."""
+        return self.world() if self.study.data.world else self.preflight()
+
+    def datasets(self) -> list[str]:
+        """Every dataset of the study, sorted."""
+        return sorted(self._uses)
+
+    @remembered
+    def prepare(self, dataset: str) -> Step:
+        """A dataset, verified and converted."""
+        use, _ = self._uses[dataset]
+        parts = self.parts(dataset)
+        kind, labels = use.shape
+        source = self.source(dataset)
+        payload = {
+            "dataset": dataset,
+            "kind": kind,
+            "labels": labels,
+            "source": self._source_dump(dataset),
+            "root": None if self._on_hub(source) else str(self._files_root(source)),
+            "parts": [[p.split, p.language] for p in parts.values()],
+        }
+        inputs = {f"{p.split}.{p.language}": p.digest for p in parts.values()}
+        code = self._code("prepare")
+        detail = self._prepare_detail(dataset)
+        return self._step("prepare", (dataset,), {}, inputs, code, (self._first(),), payload=payload, detail=detail)
+
+    def _prepare_detail(self, dataset: str) -> dict[str, Any]:
+        source, parts = self.source(dataset), self.parts(dataset).values()
+        contents = {f"{p.split}.{p.language}": {"content": p.content} for p in parts}
+        settings = {
+            "dev": source.dev and source.dev.model_dump(mode="json"),
+            "limit": dict(source.limit),
+            "revision": source.hub.revision if self._on_hub(source) and source.hub else None,
+        }
+        return settings | history.coded(contents, {f"{p.split}.{p.language}": p.code for p in parts})
+
+    @remembered
+    def _source_dump(self, dataset: str) -> dict[str, Any]:
+        source = self.source(dataset)
+        on_hub = self._on_hub(source)
+        dump: dict[str, Any] = source.model_dump(mode="json", exclude={"files"} if on_hub else {"hub"})
+        return dump | {"root": None if on_hub else str(self._files_root(source))}
+
+    def repositories(self) -> set[tuple[RepositoryKind, str, str]]:
+        """Kind, id and revision of every hub repository that the study loads from."""
+        used: set[tuple[RepositoryKind, str, str]] = set()
+        for dataset in self.datasets():
+            source = self.source(dataset)
+            if self._on_hub(source) and source.hub is not None:
+                used.add(("datasets", source.hub.id, source.hub.revision))
+        for name, given in self.study.backbones.items():
+            if given.hub is not None:
+                used.add(("models", given.hub, self._model_revision(name)))
+        return used
+
+    def _model_revision(self, name: str) -> str:
+        given = self.study.backbones[name]
+        if given.hub is None:
+            return given.revision
+        return self.revisions.commit("models", given.hub, given.revision, f"backbones.{name}.revision")
+
+    def _data(self, datasets: Iterable[str], split: Split) -> tuple[dict[str, str], list[str], tuple[Step, ...]]:
+        """Digests, paths and steps of the English parts of a training's datasets."""
+        digests, paths, steps = {}, [], []
+        for dataset in datasets:
+            part = self.parts(dataset).get((split, sources.ENGLISH))
+            if part is None and split == "train":
+                problem = "has no training part in English"
+                raise ConfigError(
+                    f"data.datasets.{dataset}", problem, "name its files for `train`, or another train set"
+                )
+            if part is None:
+                continue
+            step = self.prepare(dataset)
+            digests[f"{split}:{dataset}"] = part.digest
+            paths.append(str(step.directory / f"{split}.{sources.ENGLISH}.parquet"))
+            steps.append(step)
+        return digests, paths, tuple(steps)
+
+
+def _for_language(given: str | Mapping[str, str], language: str) -> str:
+    return given.replace("{lang}", language) if isinstance(given, str) else given.get(language, language)

@@ -1,0 +1,173 @@
+"""The steps that use checkpoints: predictions, scores and submission files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xstilts import config, digest, history, tasks
+from xstilts.study.grid import remembered
+from xstilts.study.step import ENCODER, Cell, Part, Seeds, Step
+from xstilts.study.training import TrainingSteps
+
+_LENGTHS = ("max_length", "doc_stride", "max_query_length", "max_answer_length", "n_best")
+
+
+class EvaluationSteps(TrainingSteps):
+    """The study's predictions and scores."""
+
+    @remembered
+    def predict(self, backbone: str, intermediate: str, group: str, seeds: Seeds) -> Step:
+        """Predictions of one checkpoint, for every target that it serves and every language."""
+        checkpoint = self._predictor(backbone, intermediate, group, seeds)
+        parts, needs = [], {checkpoint: None}
+        for target in self.train_sets()[group]:
+            dataset = self.study.targets[target].dataset or target
+            step = self.prepare(dataset)
+            needs[step] = None
+            for language in self.languages(target):
+                parts.append(self._predicted(target, language, step, backbone, group, checkpoint))
+        folders = (backbone, intermediate, group, seeds.folder)
+        inputs = {f"{p['task']}/{p['language']}": p["digest"] for p in parts}
+        files = ("record.json", *(f"{p['task']}/{p['language']}.parquet" for p in parts))
+        payload = {
+            "checkpoint": str(checkpoint.directory),
+            "parts": parts,
+            "batch_tokens": self.study.evaluation.batch_tokens,
+            "compute": self._compute(ranks=1),
+            "store": str(self.root / "predictions" / "store"),
+        }
+        slice_ = self._predict_slice(backbone, group)
+        detail = self._predict_detail(group, checkpoint)
+        return self._step(
+            "predict", folders, slice_, inputs, {}, tuple(needs), files=files, payload=payload, detail=detail
+        )
+
+    def _predict_detail(self, group: str, checkpoint: Step) -> dict[str, Any]:
+        return {"checkpoint": checkpoint.digest, **self._predicted_data(group)}
+
+    @remembered
+    def _predicted_data(self, group: str) -> dict[str, Any]:
+        """The data and the code of each table that a checkpoint of the train set gives."""
+        of = [(target, language) for target in self.train_sets()[group] for language in self.languages(target)]
+        data = {f"{t}/{lang}": {"data": {p.split: p.digest for p in self._evaluated(t, lang)}} for t, lang in of}
+        return history.coded(data, {f"{t}/{lang}": self._predict_code(t, group) for t, lang in of})
+
+    @remembered
+    def _predict_code(self, target: str, group: str) -> dict[str, str]:
+        entries = ["xstilts.evaluation.predict", f"xstilts.tasks.features.{tasks.get(target).kind}"]
+        entries += [f"xstilts.evaluation.{m}" for m in ("embed", "search")] if group == ENCODER else []
+        return self._code("predict", *entries)
+
+    def _evaluated(self, target: str, language: str) -> list[Part]:
+        """The dev and test parts of a target in one language."""
+        dataset = self.study.targets[target].dataset or target
+        known, splits = self.parts(dataset), self._evaluated_splits(dataset)
+        return [known[split, language] for split in splits if (split, language) in known]
+
+    def _predictor(self, backbone: str, intermediate: str, group: str, seeds: Seeds) -> Step:
+        if group == ENCODER:
+            return self.encoder(backbone, intermediate, seeds.intermediate)
+        return self.finetune(backbone, intermediate, group, seeds)
+
+    @remembered
+    def _predict_slice(self, backbone: str, group: str) -> dict[str, Any]:
+        given = self.study.backbones[backbone]
+        slice_: dict[str, Any] = {
+            "precision": self.study.compute.precision,
+            "backbone": {"pooling": given.pooling},
+        }
+        if group == ENCODER:
+            layers = "all" if self.study.evaluation.retrieval_layers == "all" else [given.retrieval_layer]
+            length = config.retrieval_length(self.study)
+            retrieval = {
+                "layers": layers,
+                "max_length": length,
+                "neighbours": self.study.evaluation.neighbours,
+            }
+            return slice_ | {"hyper": None, "retrieval": retrieval}
+        hyper = config.hyperparameters(self.study, "finetune", group).model_dump(mode="json")
+        return slice_ | {"hyper": {key: hyper[key] for key in _LENGTHS}, "retrieval": None}
+
+    def _predicted(
+        self, target: str, language: str, data: Step, backbone: str, group: str, checkpoint: Step
+    ) -> dict[str, Any]:
+        """One prediction table: what it is and the digest of everything that defines it."""
+        task = tasks.get(target)
+        parts = {part.split: part.digest for part in self._evaluated(target, language)}
+        defined = [
+            self._predict_slice(backbone, group),
+            [target, task.kind, task.labels, language],
+            [checkpoint.digest, parts],
+            self._predict_code(target, group),
+        ]
+        return {
+            "task": target,
+            "kind": task.kind,
+            "labels": task.labels,
+            "language": language,
+            "data": {split: str(data.directory / f"{split}.{language}.parquet") for split in parts},
+            "digest": digest.of(defined),
+        }
+
+    @remembered
+    def score(self, cell: Cell) -> Step:
+        """The official metrics of one cell, per language and averaged."""
+        task = tasks.get(cell.target)
+        group = self.train_set(cell.target) or ENCODER
+        predicted = self.predict(cell.backbone, cell.intermediate, group, cell.seeds)
+        parts = [p for p in predicted.payload["parts"] if p["task"] == cell.target]
+        predictions = {p["language"]: f"{predicted.directory}/{cell.target}/{p['language']}.parquet" for p in parts}
+        scorer = task.scorer or task.criterion.split(".")[0]
+        slice_ = {
+            "task": cell.target,
+            "kind": task.kind,
+            "metrics": task.metrics,
+            "scorer": scorer,
+            "variant": self._variant(group),
+        }
+        code = self._code("score", "xstilts.evaluation.score", f"xstilts.metrics.{scorer}")
+        inputs = {p["language"]: p["digest"] for p in parts}
+        folders = (cell.backbone, cell.intermediate, cell.target, cell.seeds.folder)
+        files = ("scores.json", "record.json")
+        payload = {"predictions": predictions}
+        return self._step("score", folders, slice_, inputs, code, (predicted,), files, payload)
+
+    def _variant(self, group: str) -> str | None:
+        if group == ENCODER:
+            return None
+        return config.hyperparameters(self.study, "finetune", group).selection.checkpoint
+
+    @remembered
+    def submissions(self) -> dict[tuple[str, ...], Step]:
+        """XTREME submission files by (backbone, intermediate, seeds); made on request, not part of the matrix.
+
+        They hold every XTREME target of the study. The seeds are those of phase 3, where the study has one; retrieval
+        comes from the encoder that phase 3 started from.
+        """
+        group = next((g for g in self.train_sets() if g != ENCODER), ENCODER)
+        return {
+            (backbone, intermediate, seeds.folder): self._submission(backbone, intermediate, seeds)
+            for backbone in self.study.backbones
+            for intermediate in self.intermediates
+            for seeds in self.seeds(intermediate, group)
+        }
+
+    def _submission(self, backbone: str, intermediate: str, seeds: Seeds) -> Step:
+        parts: list[dict[str, str]] = []
+        inputs: dict[str, str] = {}
+        needs: dict[Step, None] = {}
+        for target in self.study.targets:
+            if target not in config.xtreme_languages():
+                continue
+            own = seeds if self.train_set(target) else Seeds(seeds.intermediate, None)
+            scored = self.score(Cell(backbone, intermediate, target, own))
+            data = self.prepare(self.study.targets[target].dataset or target)
+            needs |= dict.fromkeys((*scored.needs, data))
+            inputs |= {f"{target}/{language}": value for language, value in scored.inputs.items()}
+            for language, path in scored.payload["predictions"].items():
+                test = str(data.directory / f"test.{language}.parquet")
+                parts.append({"task": target, "language": language, "predictions": path, "data": test})
+        slice_ = {"layer": self.study.backbones[backbone].retrieval_layer}
+        code = self._code("submission", "xstilts.evaluation.export")
+        folders = (backbone, intermediate, seeds.folder)
+        return self._step("submission", folders, slice_, inputs, code, tuple(needs), payload={"parts": parts})

@@ -1,0 +1,227 @@
+"""The whole plan: tables and figures over all scores, and every step by its place."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from xstilts import config, tasks
+from xstilts.config import Study
+from xstilts.errors import UserError
+from xstilts.revisions import Revisions, is_commit
+from xstilts.study.evaluation import EvaluationSteps
+from xstilts.study.grid import remembered
+from xstilts.study.step import (
+    FIGURES,
+    FOLDER_OF,
+    MODEL_FILES,
+    NONE,
+    REGIME,
+    TABLES,
+    TRAINED_FILES,
+    Cell,
+    Phase,
+    Step,
+)
+
+
+class Plan(EvaluationSteps):
+    """All steps of a study."""
+
+    def __init__(self, study: Study, results: Path = Path("results"), revisions: Revisions | None = None) -> None:
+        super().__init__(study, results, revisions)
+        self._built = False
+
+    @remembered
+    def overlap(self) -> Step:
+        """Shares of every test set's texts that every training set holds."""
+        training: dict[str, str] = {}
+        tests: dict[str, dict[str, str]] = {}
+        inputs, needs = {}, []
+        for dataset in self.datasets():
+            step = self.prepare(dataset)
+            needs.append(step)
+            for part in self.parts(dataset).values():
+                path = str(step.directory / f"{part.split}.{part.language}.parquet")
+                if part.split == "train":
+                    training[dataset] = path
+                elif part.split == "test":
+                    tests.setdefault(dataset, {})[part.language] = path
+                if part.split != "dev":
+                    inputs[f"{dataset}/{part.split}.{part.language}"] = part.digest
+        table = str(self.root / "tables" / "overlap.csv")
+        payload = {"training": training, "tests": tests, "table": table}
+        code = self._code("overlap", "xstilts.analysis.overlap")
+        return self._step("overlap", (), {}, inputs, code, tuple(needs), payload=payload, published=(table,))
+
+    @remembered
+    def tabulate(self) -> Step:
+        """The study's tables, from every score."""
+        cells, inputs, needs = self._score_files(self.cells())
+        slice_ = {
+            "study": self.study.study,
+            "targets": list(self.study.targets),
+            "intermediates": list(self.intermediates),
+            "headline_variants": self._headlines(),
+        }
+        payload = {
+            "cells": cells,
+            "tables": str(self.root / "tables"),
+            "root": str(self.root),
+            "left_out": self.left_out,
+        }
+        code = self._code("tabulate", "xstilts.analysis.tables", "xstilts.analysis.terminal")
+        published = tuple(str(self.root / "tables" / name) for name in TABLES)
+        return self._step("tabulate", (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
+
+    @remembered
+    def figures(self) -> Step:
+        """Heat map of deltas and per-language figures, from the tables."""
+        tables = self.tabulate()
+        report = self.study.report
+        slice_ = {
+            "formats": report.figure_formats,
+            "delta_range": report.delta_range,
+            "targets": list(self.study.targets),
+            "intermediates": list(self.intermediates),
+        }
+        payload = {"tables": str(self.root / "tables"), "figures": str(self.root / "figures")}
+        code = self._code("figures", "xstilts.analysis.figures")
+        names = (f"{name}.{suffix}" for name in FIGURES for suffix in report.figure_formats)
+        published = tuple(str(self.root / "figures" / name) for name in names)
+        inputs = {"tables": tables.digest}
+        return self._step("figures", (), slice_, inputs, code, (tables,), payload=payload, published=published)
+
+    @remembered
+    def verify(self, what: Literal["published", "baseline"]) -> Step:
+        """The rows `none` held against published numbers; no other step asks for it."""
+        untrained = (cell for cell in self.cells() if cell.intermediate == NONE)
+        wanted = [c for c in untrained if what == "baseline" or tasks.get(c.target).kind == "retrieval"]
+        cells, inputs, needs = self._score_files(wanted)
+        xtreme = config.xtreme_languages()
+        slice_ = {
+            "models": {name: self._model(name) for name in self.study.backbones},
+            "recipes": config.lineage(self.study),
+            "headline_variants": self._headlines(),
+            "partial": [t for t in self.study.targets if set(self.languages(t)) != set(xtreme[t])],
+            "sizes": {"tatoeba": {language: config.known_rows("tatoeba", language) for language in xtreme["tatoeba"]}},
+            "formats": self.study.report.figure_formats,
+        }
+        place = self.root / "verify" / what
+        names = ("comparison.csv", "verdict.json", *(f"comparison.{f}" for f in self.study.report.figure_formats))
+        phase: Phase = "verify_published" if what == "published" else "verify_baseline"
+        code = self._code(phase, "xstilts.analysis.verify")
+        published = tuple(str(place / name) for name in names)
+        payload = {"cells": cells, "place": str(place)}
+        return self._step(phase, (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
+
+    def _model(self, backbone: str) -> dict[str, Any]:
+        """What a comparison must say of a backbone; its name is the hub's, without the owner, or the config's."""
+        given = self.study.backbones[backbone]
+        return {
+            "model": given.hub.split("/")[-1] if given.hub else backbone,
+            "hub": given.hub,
+            "revision": self._model_revision(backbone),
+            "retrieval_layer": given.retrieval_layer,
+            "retrieval_length": config.retrieval_length(self.study),
+            "precision": self.study.compute.precision,
+        }
+
+    def _score_files(self, cells: Iterable[Cell]) -> tuple[list[dict[str, Any]], dict[str, str], list[Step]]:
+        """Cells with their score files, the files' digests by place, and the steps that write them."""
+        steps = [(cell, self.score(cell)) for cell in cells]
+        files = [{"cell": self._identity(c), "scores": str(step.directory / "scores.json")} for c, step in steps]
+        return files, {"/".join(step.folders): step.digest for _, step in steps}, [step for _, step in steps]
+
+    def _identity(self, cell: Cell) -> dict[str, Any]:
+        return {
+            "study": self.study.study,
+            "backbone": cell.backbone,
+            "intermediate": cell.intermediate,
+            "target": cell.target,
+            "regime": REGIME,
+            "seed_intermediate": cell.seeds.intermediate,
+            "seed_finetune": cell.seeds.finetune,
+        }
+
+    def _headlines(self) -> dict[str, dict[str, str]]:
+        """Backbone: target: the variant that stands in the matrix, where there are several."""
+        retrieval = [t for t in self.study.targets if tasks.get(t).kind == "retrieval"]
+        return {
+            name: dict.fromkeys(retrieval, f"layer{backbone.retrieval_layer}")
+            for name, backbone in self.study.backbones.items()
+        }
+
+    def step(self, phase: Phase, folders: tuple[str, ...]) -> Step:
+        """The step at a place in the results.
+
+        Raises:
+            UserError: the study has no such step.
+        """
+        self._build()
+        if phase == "submission":
+            self.submissions()
+        if (phase, folders) not in self._steps:
+            raise UserError(f"study {self.study.study!r} has no step {'/'.join((phase, *folders))}")
+        return self._steps[phase, folders]
+
+    def folder(self, phase: Phase) -> str:
+        """Folder of a phase below the study's."""
+        return FOLDER_OF[phase]
+
+    def files(self, phase: Literal["backbone", "intermediate", "finetune"]) -> tuple[str, ...]:
+        """Names of the outputs of a phase that makes checkpoints."""
+        return MODEL_FILES if phase == "backbone" else TRAINED_FILES
+
+    @remembered
+    def predicted_files(self, train_set: str) -> tuple[str, ...]:
+        """Names of the outputs of a prediction job: the same for every checkpoint of a train set."""
+        self._build()
+        return next(s.files for s in self._steps.values() if s.phase == "predict" and s.folders[2] == train_set)
+
+    def reads(self, step: Step) -> list[tuple[Step, str]]:
+        """Paths that a step reads, each with the step that writes it."""
+        if step.phase == "score":
+            return [(step.needs[0], path) for path in step.payload["predictions"].values()]
+        return [(need, path) for need in step.needs for path in need.outputs]
+
+    def settled(self, step: Step) -> bool:
+        """Will this run leave the step's outputs as they are? If not, what reads them runs too."""
+        if step.phase == "score":
+            return step.done and all(Path(path).exists() for _, path in self.reads(step))
+        if step.phase == "tabulate":
+            return step.done and all(self.settled(need) for need in step.needs)
+        return True  # its missing files alone decide
+
+    def steps(self) -> list[Step]:
+        """Every step of the matrix, upstream first within a cell."""
+        self._build()
+        return [step for step in self._steps.values() if step.phase != "submission" and self.wanted(step)]
+
+    def wanted(self, step: Step) -> bool:
+        """A study that trains nothing has no overlap to tell of."""
+        return step.phase != "overlap" or next(self._trainings(), None) is not None
+
+    def _build(self) -> None:
+        if self._built:
+            return
+        self._built = True
+        for backbone in self.study.backbones:
+            for intermediate in self.intermediates:
+                for group in self.train_sets():
+                    for seeds in self.seeds(intermediate, group):
+                        self.predict(backbone, intermediate, group, seeds)
+        self.figures()
+        self.overlap()
+        self._contents.save()
+
+
+def notices(plan: Plan) -> None:
+    """Say on stderr what the study leaves out and what may change under it, before any GPU hour is spent."""
+    for name, reason in plan.left_out.items():
+        print(f"xstilts: intermediate {name!r} is left out: {reason}", file=sys.stderr)
+    if moving := sorted({name for _, name, revision in plan.repositories() if not is_commit(revision)}):
+        shown = ", ".join(moving[:3]) + (f" and {len(moving) - 3} more" if len(moving) > 3 else "")
+        print(f"xstilts: unpinned: {shown}; record commits with `python -m xstilts.lock`", file=sys.stderr)
