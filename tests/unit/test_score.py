@@ -162,6 +162,7 @@ def test_mining_tunes_its_threshold_on_dev(tmp_path: Path) -> None:
     assert found["layer3", "de", "test", "precision"] == (100 * 2 / 3, 4)
     assert found["layer3", "de", "test", "recall"] == (50.0, 4)
     assert found["layer3", "avg", "test", "f1"] == (100 * 4 / 7, 4)
+    assert ratio(points(tmp_path)["layer3", "test", "de"]) == pytest.approx(100 * 4 / 7)
     assert "dev" in scores["notes"][0]
 
 
@@ -236,3 +237,39 @@ def test_scoring_loads_nothing_heavy() -> None:
     code = f"import sys, xstilts.evaluation.score; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def points(directory: Path) -> dict[tuple[str, str, str], list[tuple[str, float, float]]]:
+    """(variant, split, language): id, points and weight of each example."""
+    found: dict[tuple[str, str, str], list[tuple[str, float, float]]] = {}
+    for row in pq.read_table(directory / "examples.parquet").to_pylist():
+        key = (row["variant"], row["split"], row["language"])
+        found.setdefault(key, []).append((row["id"], row["points"], row["weight"]))
+    return found
+
+
+def ratio(rows: list[tuple[str, float, float]]) -> float:
+    return 100 * sum(row[1] for row in rows) / sum(row[2] for row in rows)
+
+
+def test_examples_add_up_to_the_headline(tmp_path: Path) -> None:
+    """Of answers the headline is the mean of F1 and exact match, of tags and pairs F1, else accuracy."""
+    found = run(tmp_path, {("test", "en"): pairs("ABAB", "ABAA"), ("dev", "en"): pairs("AB", "BA")}, **PAIR)
+    assert points(tmp_path)["best", "test", "en"] == [("0", 1, 1), ("1", 1, 1), ("2", 1, 1), ("3", 0, 1)]
+    assert ratio(points(tmp_path)["best", "dev", "en"]) == 0.0
+    job = {"kind": "span", "metrics": ["f1", "exact_match"], "scorer": "squad"}
+    found = run(tmp_path, {("test", "de"): spans([["Stadt"], ["Rom", "in Rom"]], ["die Stadt", "in Rom"])}, **job)
+    headline = sum(row["value"] for row in found["rows"] if row["language"] == "de") / 2
+    assert ratio(points(tmp_path)["best", "test", "de"]) == pytest.approx(headline)
+
+
+def test_examples_of_tags_add_up_to_f1(tmp_path: Path) -> None:
+    tags = {
+        "id": ["1", "2"],
+        "gold": [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-PER"]],
+        "prediction": [["B-PER", "I-PER", "O", "B-ORG"], ["B-PER", "B-PER"]],
+        "log_probabilities": [[[-0.1, -2.0]] * 4, [[-0.1, -2.0]] * 2],
+    }
+    found = run(tmp_path, {("test", "sw"): tags}, kind="tagging", scorer="tagging", metrics=["f1"])
+    assert points(tmp_path)["best", "test", "sw"] == [("1", 2, 4), ("2", 2, 3)]
+    assert ratio(points(tmp_path)["best", "test", "sw"]) == pytest.approx(found["rows"][0]["value"])

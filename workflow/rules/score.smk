@@ -3,7 +3,7 @@ rule score:
     input:
         inputs_of("score"),
     output:
-        pattern("score", "scores.json", "record.json"),
+        pattern("score", "scores.json", "examples.parquet", "record.json"),
     log:
         log_of("score"),
     conda:

@@ -18,9 +18,12 @@ import pyarrow.parquet as pq
 
 from xstilts import files, provenance
 from xstilts.errors import DataError, UserError
+from xstilts.evaluation import examples
+from xstilts.evaluation.examples import Examples
 from xstilts.metrics.xtreme import mean
 
 Scores = dict[str, float]
+_ANSWERED = ("id", "gold", "prediction")
 _AGAIN = "delete the file and predict again"
 _MINING_NOTE = (
     "f1, precision, recall: each language's threshold has the best F1 on its dev part and is used for test too; "
@@ -46,13 +49,14 @@ class _Scored:
     part: Part
     scores: Scores
     n: int
+    examples: Examples
 
 
 def score(job: dict[str, Any]) -> None:
-    """Score the prediction tables of one cell: `scores.json`, then `record.json`, in its directory.
+    """Score the prediction tables of one cell: `scores.json`, `examples.parquet`, then `record.json`, in its directory.
 
     `scores.json` holds `rows` (variant, language, split, metric, value in percent, n examples; language "avg" is
-    XTREME's mean over the languages) and `notes`.
+    XTREME's mean over the languages) and `notes`; `examples.parquet` what each example adds to the headline score.
 
     Args:
         job: a ScoreJob: name, digest, plan, kind, metrics, scorer (a module of `xstilts.metrics`), variant (None for
@@ -72,7 +76,14 @@ def score(job: dict[str, Any]) -> None:
     rows = [*_rows(scored, job["metrics"]), *_averages(scored, job["metrics"])]
     output = Path(job["output"])
     files.write_json(output / "scores.json", {"rows": rows, "notes": [_MINING_NOTE] if mining else []})
+    _write_examples(scored, output / "examples.parquet")
     files.write_json(output / files.RECORD, provenance.record(job, started, rows=len(rows)))
+
+
+def _write_examples(scored: Iterable[_Scored], path: Path) -> None:
+    tables = [one.examples.table(one.part.variant, one.part.split, one.part.language) for one in scored]
+    with files.atomic(path) as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
 
 
 def parts_of(language: str, path: Path, variant: str) -> Iterator[Part]:
@@ -122,7 +133,8 @@ def _scored(part: Part, metric: Any, job: dict[str, Any]) -> _Scored:
         if column in part.table.column_names:
             _check_numbers(part, part.table[column])
     with _named(part):
-        return _Scored(part, _SCORERS[job["kind"]](part, metric), part.table.num_rows)
+        scores, counted = _SCORERS[job["kind"]](part, metric)
+        return _Scored(part, scores, part.table.num_rows, counted)
 
 
 @contextmanager
@@ -169,23 +181,25 @@ def _check_numbers(part: Part, column: Any) -> None:
         raise DataError(part.path, "a score is not a number (NaN)", "check the checkpoint, then predict again")
 
 
-def _pair(part: Part, metric: Any) -> Scores:
-    return {"accuracy": metric.accuracy(*_columns(part, "gold", "prediction"))}
+def _pair(part: Part, metric: Any) -> tuple[Scores, Examples]:
+    ids, gold, prediction = _columns(part, *_ANSWERED)
+    return {"accuracy": metric.accuracy(gold, prediction)}, examples.labelled(ids, gold, prediction)
 
 
-def _tagging(part: Part, metric: Any) -> Scores:
-    gold, prediction = _columns(part, "gold", "prediction")
-    return {**metric.span_scores(gold, prediction), "accuracy": metric.token_accuracy(gold, prediction)}
+def _tagging(part: Part, metric: Any) -> tuple[Scores, Examples]:
+    ids, gold, prediction = _columns(part, *_ANSWERED)
+    scores = {**metric.span_scores(gold, prediction), "accuracy": metric.token_accuracy(gold, prediction)}
+    return scores, examples.tagged(ids, gold, prediction, metric)
 
 
-def _span(part: Part, metric: Any) -> Scores:
-    gold, prediction = _columns(part, "gold", "prediction")
+def _span(part: Part, metric: Any) -> tuple[Scores, Examples]:
+    ids, gold, prediction = _columns(part, *_ANSWERED)
     of_language = (part.language,) if metric.__name__.endswith(".mlqa") else ()
     scores: Scores = metric.score(gold, prediction, *of_language)
-    return scores
+    return scores, examples.answered(ids, gold, prediction, metric, *of_language)
 
 
-_SCORERS: dict[str, Callable[[Part, Any], Scores]] = {
+_SCORERS: dict[str, Callable[[Part, Any], tuple[Scores, Examples]]] = {
     "pair": _pair,
     "tagging": _tagging,
     "span": _span,
@@ -207,8 +221,9 @@ def _mined(parts: list[Part], metric: Any) -> list[_Scored]:
             raise DataError(part.path, "no dev predictions to tune the threshold on", "give the dataset a dev part")
         found = mined[part.split, part.language, part.variant]
         with _named(part):
-            scores = metric.pair_scores(found.gold, found.kept(dev, metric))
-        scored.append(_Scored(part, scores, len(found.gold)))
+            kept = found.kept(dev, metric)
+            scores = metric.pair_scores(found.gold, kept)
+        scored.append(_Scored(part, scores, len(found.gold), examples.mined(found.gold, kept)))
     return scored
 
 

@@ -56,6 +56,11 @@ def normalise(text: str, language: str) -> str:
     return " ".join(bare.split())
 
 
+def score_one(answers: Sequence[str], prediction: str, language: str) -> tuple[float, float]:
+    """Exact match and F1 of one prediction, each between 0 and 1; errors as of `normalise`."""
+    return squad.score_one(answers, prediction, partial(normalise, language=language))
+
+
 def score(golds: Sequence[Sequence[str]], predictions: Sequence[str | None], language: str) -> dict[str, float]:
     """Mean `exact_match` and `f1` over questions in one language, in percent; arguments as `squad.score`.
 

@@ -128,7 +128,7 @@ class EvaluationSteps(TrainingSteps):
         code = self._code("score", "xstilts.evaluation.score", f"xstilts.metrics.{scorer}")
         inputs = {p["language"]: p["digest"] for p in parts}
         folders = (cell.backbone, cell.intermediate, cell.target, cell.seeds.folder)
-        files = ("scores.json", "record.json")
+        files = ("scores.json", "examples.parquet", "record.json")
         payload = {"predictions": predictions}
         return self._step("score", folders, slice_, inputs, code, (predicted,), files, payload)
 
