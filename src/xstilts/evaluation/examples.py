@@ -1,8 +1,8 @@
 """What each example adds to its language's headline score, so that statistics can draw examples anew without a model.
 
-A headline score is 100 · Σ points / Σ weights over examples, for every metric: of an accuracy a weight is 1 and a point a
-right answer; of F1 points are twice the right spans or pairs, and weights the predicted and the gold ones together, since
-F1 = 2·right / (predicted + gold); of question answering a point is the mean of F1 and exact match.
+A headline score is 100 · Σ points / Σ weights over examples, for every metric: of an accuracy a weight is 1 and a point
+a right answer; of F1 points are twice the right spans or pairs, and weights the predicted and the gold ones together,
+since F1 = 2·right / (predicted + gold); of question answering a point is the mean of F1 and exact match.
 """
 
 from __future__ import annotations
