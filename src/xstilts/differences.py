@@ -6,15 +6,20 @@ cell that is stale since its intermediate is stale has the intermediate's causes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from xstilts import history, wording
 from xstilts.history import Record
+from xstilts.schema.training import Selection
 from xstilts.study import ENCODER, Plan, Step
+from xstilts.study.training import DECODING
 from xstilts.wording import Cause, changed, setting, words
 
 _EVERY = frozenset({""})
+# What a training's slice holds only where it selects its checkpoint on dev.
+_LOOKS = {"criterion", *(f"hyper.selection.{key}" for key in Selection.model_fields if key != "checkpoint")}
+_LOOKS |= {f"hyper.{key}" for key in DECODING}
 
 
 @dataclass(frozen=True)
@@ -72,16 +77,27 @@ class Differences:
         every = frozenset(step.inputs) if step.phase == "predict" else _EVERY
         for cause in self._settings(step, record):
             add(causes, cause, Effect(True, every))
-        for cause in wording.code(record["code"], step.code):
+        for cause in wording.code(*self._codes(step, record)):
             add(causes, cause, Effect(True, every))
         for cause, effect in self._inputs(step, record):
             add(causes, cause, effect)
         return causes
 
+    @staticmethod
+    def _codes(step: Step, record: Record) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Older and today's code; a criterion that came or went with the selection of checkpoints is no cause."""
+        if not _selection_turned(step, record):
+            return record["code"], step.code
+        both = set(record["code"]) & set(step.code)
+        return {name: record["code"][name] for name in both}, {name: step.code[name] for name in both}
+
     # --- settings
 
     def _settings(self, step: Step, record: Record) -> Iterator[Cause]:
+        turned = _selection_turned(step, record)
         for key, old, new in changed(record["slice"], step.slice):
+            if turned and key in _LOOKS:
+                continue
             if step.phase in ("tabulate", "figures") and key in ("targets", "intermediates"):
                 if sorted(old or ()) == sorted(new or ()):  # else it is told of what came or went
                     yield Cause(f"order of the {key} changed")
@@ -124,7 +140,7 @@ class Differences:
     def _training_inputs(self, step: Step, record: Record) -> Iterator[Cause]:
         for role in sorted({*step.inputs, *record["inputs"]}):
             old, new = record["inputs"].get(role, ""), step.inputs.get(role)
-            if old == new:
+            if old == new or (role.startswith("dev:") and _selection_turned(step, record)):
                 continue
             if role == "checkpoint":
                 yield from self._upstream(step.needs[0], old, f"checkpoint changed: {step.needs[0].name}")
@@ -319,6 +335,14 @@ def _data_setting(dataset: str, part: str, key: str, old: object, new: object) -
     if head == "dev":
         return setting(f"dev cut {words(rest)}".rstrip() + f" of {dataset}", old, new) if split != "test" else None
     return setting(f"revision of {dataset}", old, new)
+
+
+def _selection_turned(step: Step, record: Record) -> bool:
+    """Does a training select its checkpoint on dev where it did not, or the reverse?"""
+    if step.phase not in ("intermediate", "finetune"):
+        return False
+    old, new = (slice_["hyper"]["selection"]["checkpoint"] for slice_ in (record["slice"], step.slice))
+    return bool(old != new)
 
 
 def _what(plan: Plan, step: Step, key: str) -> str:

@@ -106,9 +106,10 @@ CONFIG_EDITS: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "pooling",
         {"backbones": {"mini": {"pooling": "cls"}}},
+        # Tagging and QA heads read every token; from `none` they start as before.
         [
-            "pooling of backbone mini: mean → cls — 1 intermediate, 8 finetunes, 24 predictions, "
-            "then 14 scores, tables, figures"
+            "pooling of backbone mini: mean → cls — 1 intermediate, 4 finetunes, "
+            "then 2 finetunes, 16 predictions, 9 scores, tables, figures"
         ],
     ),
     (

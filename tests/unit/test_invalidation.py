@@ -207,7 +207,14 @@ CONFIG_EDITS: dict[str, tuple[dict[str, Any], Units]] = {
     "retrieval length": ({"recipes": {"mini": {"retrieval": {"max_length": 32}}}}, predictions("encoder")),
     "retrieval layer": (backbone(retrieval_layer=2), predictions("encoder")),
     "neighbours": ({"evaluation": {"neighbours": 5}}, predictions("encoder")),
-    "pooling": (backbone(pooling="cls"), TRAINED | frozenset(evaluation("none", "encoder"))),
+    "pooling": (
+        backbone(pooling="cls"),
+        frozenset(
+            intermediates(INTERMEDIATE_KIND["pair"] + INTERMEDIATE_KIND["choice"])
+            | finetunes(INTERMEDIATES, ("mnli", "pawsx"))
+        )
+        | TABLES,
+    ),
     "backbone steps": (backbone(train={"steps": 2999}), BACKBONE),
     "added seed": (
         {"seeds": {"intermediate": [1, 2]}},
@@ -340,7 +347,7 @@ CODE_EDITS: dict[str, tuple[Callable[[Path], None], Units]] = {
     ),
     "selection's criterion": (
         append("src/xstilts/metrics/tagging.py", CODE),
-        kind("tagging"),
+        scores("udpos", "panx"),  # no training of the mini study selects a checkpoint
     ),
     "shell of a rule": (
         replace("workflow/rules/score.smk", '"PYTHONSAFEPATH=1 ', '"PYTHONSAFEPATH=2 '),

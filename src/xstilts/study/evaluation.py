@@ -7,9 +7,7 @@ from typing import Any
 from xstilts import config, digest, history, tasks
 from xstilts.study.grid import remembered
 from xstilts.study.step import ENCODER, Cell, Part, Seeds, Step
-from xstilts.study.training import TrainingSteps
-
-_LENGTHS = ("max_length", "doc_stride", "max_query_length", "max_answer_length", "n_best")
+from xstilts.study.training import DECODING, WINDOWS, TrainingSteps
 
 
 class EvaluationSteps(TrainingSteps):
@@ -71,13 +69,10 @@ class EvaluationSteps(TrainingSteps):
 
     @remembered
     def _predict_slice(self, backbone: str, group: str) -> dict[str, Any]:
-        given = self.study.backbones[backbone]
-        slice_: dict[str, Any] = {
-            "precision": self.study.compute.precision,
-            "backbone": {"pooling": given.pooling},
-        }
+        slice_: dict[str, Any] = {"precision": self.study.compute.precision}
         if group == ENCODER:
-            layers = "all" if self.study.evaluation.retrieval_layers == "all" else [given.retrieval_layer]
+            layer = self.study.backbones[backbone].retrieval_layer
+            layers = "all" if self.study.evaluation.retrieval_layers == "all" else [layer]
             length = config.retrieval_length(self.study)
             retrieval = {
                 "layers": layers,
@@ -86,7 +81,8 @@ class EvaluationSteps(TrainingSteps):
             }
             return slice_ | {"hyper": None, "retrieval": retrieval}
         hyper = config.hyperparameters(self.study, "finetune", group).model_dump(mode="json")
-        return slice_ | {"hyper": {key: hyper[key] for key in _LENGTHS}, "retrieval": None}
+        lengths = ("max_length", *(WINDOWS + DECODING if tasks.get(group).kind == "span" else ()))
+        return slice_ | {"hyper": {key: hyper[key] for key in lengths}, "retrieval": None}
 
     def _predicted(
         self, target: str, language: str, data: Step, backbone: str, group: str, checkpoint: Step

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from xstilts import config, tasks
 from xstilts.files import RECORD
-from xstilts.schema.training import BackboneTraining
+from xstilts.schema.training import BackboneTraining, Hyperparameters
 from xstilts.study.data import DataSteps
 from xstilts.study.grid import remembered
 from xstilts.study.step import MODEL_FILES, NONE, TRAINED_FILES, Seeds, Step
 from xstilts.tasks.base import Task
 from xstilts.training.steps import split
+
+WINDOWS = ("doc_stride", "max_query_length")  # of QA alone
+DECODING = ("max_answer_length", "n_best")  # of QA alone, and only where answers are read off
+_POOLED = ("pair", "choice")  # kinds whose head reads one vector
 
 
 class TrainingSteps(DataSteps):
@@ -88,15 +92,16 @@ class TrainingSteps(DataSteps):
         task = tasks.get(name)
         hyper = config.hyperparameters(self.study, phase, name)
         split(hyper.batch, self.study.compute.ranks, self.study.compute.micro_batch)  # must divide exactly
+        selects = hyper.selection.checkpoint == "best"
         train, train_paths, train_steps = self._data(datasets, "train")
-        dev, dev_paths, dev_steps = self._data(datasets, "dev")
+        dev, dev_paths, dev_steps = self._data(datasets if selects else (), "dev")
         slice_ = {
             "task": name,
             "kind": task.kind,
             "labels": task.labels,
-            "criterion": task.criterion,
-            "hyper": hyper.model_dump(mode="json"),
-            "backbone": {"pooling": self.study.backbones[backbone].pooling},
+            "criterion": task.criterion if selects else None,
+            "hyper": _bearing(hyper, task),
+            "backbone": {"pooling": self.study.backbones[backbone].pooling if task.kind in _POOLED else "cls"},
             "seed": seed,
             "precision": self.study.compute.precision,
         }
@@ -108,15 +113,20 @@ class TrainingSteps(DataSteps):
             "compute": self._compute(),
         }
         needs = (start, *dict.fromkeys((*train_steps, *dev_steps)))
-        code = self._code(phase, "xstilts.training.run", *_task_modules(task))
+        code = self._code(phase, "xstilts.training.run", *_task_modules(task, selects))
         inputs = {"checkpoint": start.digest, **train, **dev}
         return self._step(phase, folders, slice_, inputs, code, needs, files=TRAINED_FILES, payload=payload)
 
 
-def _task_modules(task: Task) -> list[str]:
-    """Modules that a training of the task reaches lazily."""
-    return [
-        f"xstilts.tasks.{task.name}",
-        f"xstilts.tasks.features.{task.kind}",
-        f"xstilts.metrics.{task.criterion.split('.')[0]}",
-    ]
+def _bearing(hyper: Hyperparameters, task: Task) -> dict[str, Any]:
+    """The values that can change a training of the task: those of QA for QA, those of looks at dev where it looks."""
+    looks = hyper.selection.checkpoint == "best"
+    unused = (() if task.kind == "span" else WINDOWS) + (() if task.kind == "span" and looks else DECODING)
+    dump = hyper.model_dump(mode="json", exclude=set(unused))
+    return dump if looks else {**dump, "selection": {"checkpoint": "last"}}
+
+
+def _task_modules(task: Task, selects: bool) -> list[str]:
+    """Modules that a training of the task reaches lazily; a metric only where it selects a checkpoint."""
+    modules = [f"xstilts.tasks.{task.name}", f"xstilts.tasks.features.{task.kind}"]
+    return [*modules, f"xstilts.metrics.{task.criterion.split('.')[0]}"] if selects else modules
