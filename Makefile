@@ -1,10 +1,11 @@
 # make demo   installs into .venv and runs the mini study to the printed matrix
 # make test   runs every test; make test-fast the ones that take under a minute together
+# make margins   checks what is asserted of the mini world in three worlds and backbones; tables in results/margins/
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
 
-.PHONY: demo test test-fast lint lock env
+.PHONY: demo test test-fast margins lint lock env
 
 env: .venv/.installed
 
@@ -27,6 +28,9 @@ test: .venv/.dev
 
 test-fast: .venv/.dev
 	$(BIN)/pytest -m "not slow" -n 2
+
+margins: .venv/.dev
+	XSTILTS_WORLDS="0 1 2" $(BIN)/pytest tests/test_mini_world_margins.py --basetemp=results/margins
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

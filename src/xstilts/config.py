@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from xstilts import languages, tasks
 from xstilts.errors import ConfigError, UserError
-from xstilts.schema.base import Model, Name, Number
+from xstilts.schema.base import Model, Name, Number, Seed
 from xstilts.schema.data import UNPINNED, Dataset
 from xstilts.schema.training import BackboneTraining, DeepSpeed, Hyperparameters
 
@@ -24,13 +24,10 @@ _DATA = Path(__file__).parent / "data"
 _M = TypeVar("_M", bound=Model)
 
 
-Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
-
-
 class World(Model):
     """The mini world: made, not fetched."""
 
-    seed: int = Field(0, ge=0, description="Seed of the world.")
+    seed: Seed = Field(0, description="Seed of the world.")
     sizes: dict[str, Annotated[int, Field(gt=0)]] = Field({}, description="Sizes to change (see xstilts.mini).")
 
 
@@ -301,10 +298,19 @@ def _check_languages(study: Study) -> None:
     for name, target in study.targets.items():
         for code in target.languages:
             _known(code, languages.table(), f"targets.{name}.languages", "language")
+            _check_scored(name, code)
         if not target.languages and name not in xtreme_languages():
             raise ConfigError(f"targets.{name}.languages", "XTREME has no languages for it", "name them")
         if len(set(target.languages)) != len(target.languages):
             raise ConfigError(f"targets.{name}.languages", "names a language twice", "remove one")
+
+
+def _check_scored(target: str, code: str) -> None:
+    """Refuse a language that the target's metric cannot score (MLQA's normalises its own seven only)."""
+    task = tasks.get(target)
+    if task.scores is not None and not task.scores(code):
+        problem = f"the metric of {target} has no rules for {code!r}"
+        raise ConfigError(f"targets.{target}.languages", problem, "leave it out")
 
 
 def _check_recipe(study: Study) -> None:
@@ -391,7 +397,7 @@ def hyperparameters(study: Study, phase: Literal["intermediate", "finetune"], ta
     for recipe in _lineage(study, study.recipe):
         own = getattr(recipe, phase).get(task)
         covered |= own is not None
-        merged = deep_merge(merged, deep_merge(recipe.defaults, own or {}))
+        merged = _over(_over(merged, recipe.defaults), own or {})
     key = f"recipe.{study.recipe}.{phase}.{task}"
     if not covered:
         raise ConfigError(
@@ -399,15 +405,13 @@ def hyperparameters(study: Study, phase: Literal["intermediate", "finetune"], ta
             "the recipe has no values for this task",
             f"add them under `recipes` (based_on: {study.recipe})",
         )
-    return _validated(Hyperparameters, _one_length(merged, own or {}), key)
+    return _validated(Hyperparameters, merged, key)
 
 
-def _one_length(merged: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """`steps` given closest to the task replaces inherited `epochs`, and the reverse."""
-    for given, other in (("steps", "epochs"), ("epochs", "steps")):
-        if own.get(given) is not None and other not in own:
-            return {k: v for k, v in merged.items() if k != other}
-    return merged
+def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Values with changes laid over them; `steps` replaces `epochs` that stood before, and the reverse."""
+    replaced = {old for new, old in (("steps", "epochs"), ("epochs", "steps")) if changes.get(new) is not None}
+    return deep_merge({key: value for key, value in base.items() if key not in replaced}, changes)
 
 
 def retrieval_length(study: Study) -> int:

@@ -53,7 +53,18 @@ def test_the_default_config_is_the_full_study() -> None:
         ({"recipe": "jant"}, "unknown recipe 'jant'; did you mean 'jiant'?"),
         ({"backbones": {"b": {}}}, "give exactly one of `hub`, `path`, `train`"),
         ({"backbones": {"../b": {"hub": "x/y"}}}, "backbones"),
-        ({"study": "../elsewhere"}, "study"),
+        ({"study": "../elsewhere"}, "study: String should match pattern"),
+        ({"study": ".."}, "study: String should match pattern"),
+        ({"study": "a/b"}, "study: String should match pattern"),
+        ({"intermediates": {"a/../..": {"tasks": ["mnli"]}}}, "intermediates"),
+        ({"seeds": {"intermediate": [-1]}}, "seeds.intermediate.0: Input should be greater than or equal to 0"),
+        ({"seeds": {"intermediate": [2**32]}}, "seeds.intermediate.0: Input should be less than 4294967296"),
+        ({"seeds": {"intermediate": [1.5]}}, "seeds.intermediate.0: Input should be a valid integer"),
+        ({"seeds": {"intermediate": [True]}}, "seeds.intermediate.0: Input should be a valid integer"),
+        ({"seeds": {"finetune": [3, 3]}}, "`finetune` names a seed twice"),
+        ({"data": {"world": {"seed": 2**70}}}, "data.world.seed: Input should be less than 4294967296"),
+        ({"backbones": {"b": {"train": {"languages": ["en"], "seed": 2**70}}}}, "backbones.b.train.seed"),
+        ({"targets": {"mlqa": {"languages": ["en", "ru"]}}}, "targets.mlqa.languages: the metric of mlqa has no rules"),
         ({"compute": {"ranks": 0}}, "compute.ranks"),
     ],
 )
@@ -84,6 +95,15 @@ def test_a_derived_recipe_changes_only_what_it_names() -> None:
     derived = config.hyperparameters(config.load({"recipe": "own", "recipes": {"own": own}}), "finetune", "pawsx")
     assert (derived.steps, derived.epochs) == (7, None)
     assert derived.model_copy(update={"steps": base.steps, "epochs": base.epochs}) == base
+
+
+def test_a_length_replaces_one_of_the_other_unit_that_stood_before() -> None:
+    recipes = {"own": {"based_on": "jiant", "defaults": {"steps": 7}}}
+    derived = config.hyperparameters(config.load({"recipe": "own", "recipes": recipes}), "finetune", "pawsx")
+    assert (derived.steps, derived.epochs) == (7, None)
+    recipes["further"] = {"based_on": "own", "finetune": {"pawsx": {"epochs": 3}}}
+    derived = config.hyperparameters(config.load({"recipe": "further", "recipes": recipes}), "finetune", "pawsx")
+    assert (derived.steps, derived.epochs) == (None, 3)
 
 
 def test_a_recipe_that_lacks_a_task_says_so() -> None:

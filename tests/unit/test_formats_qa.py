@@ -117,6 +117,7 @@ def test_malformed_questions(tmp_path: Path, given: Any, message: str) -> None:
     ("text", "message"),
     [
         ('{"data": [\n{"title": }]}', r"s\.json:2: not JSON"),
+        ("[" * 100_000, r"s\.json: not JSON \(nested too deep\); fetch the file again"),
         ("[]", "the document is no object"),
         ('{"data": {}}', "'data' is {}, expected a list"),
         ('{"data": []}', "no question; fetch the file again"),

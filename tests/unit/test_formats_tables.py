@@ -188,6 +188,9 @@ def test_anli(tmp_path: Path) -> None:
     [
         ('{"gold_label": "neutral"', r":1: not JSON \(.* at column \d+\); expected one JSON object a line"),
         ("[1]\n", r":1: '\[1\]' is no object"),
+        ('{"a":' * 100_000, r":1: not JSON \(nested too deep\)"),
+        ('{"a": ' + "9" * 5000 + "}", r":1: not JSON \(Exceeds the limit .*\); expected"),
+        ('{"sentence1": "a\\ud800", "sentence2": "b", "gold_label": "neutral"}', r":1: 'sentence1' holds half a char"),
         (
             '{"sentence1": "a", "gold_label": "neutral"}\n',
             r":1: no field 'sentence2' \(there are sentence1, gold_label\)",

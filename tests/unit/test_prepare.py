@@ -196,8 +196,15 @@ def test_a_cut_leaves_both_sides_something() -> None:
 
 
 def test_a_cut_by_article_needs_titles() -> None:
-    with pytest.raises(ConfigError, match=r"dev\.unit: row '0' has no article to keep together"):
+    with pytest.raises(ConfigError, match=r"dev\.unit: its rows have no title to keep together"):
         cut([pair("0", "a"), pair("1", "b")], DevCut(unit="article"), dev=True)
+
+
+def test_a_row_that_lacks_what_dev_is_cut_by_is_named_by_its_line(tmp_path: Path) -> None:
+    write(tmp_path, "train.tsv", "a\tb\tx\n \tb\tx\n")
+    with pytest.raises(DataError, match=r"train\.tsv:2: text_a is empty, and dev is cut by it; give it, or"):
+        prepare(job(tmp_path, "pair", {"files": [PAIRS], "dev": {"unit": "text_a"}}, ("train", "en")))
+    assert not list((tmp_path / "out").iterdir())
 
 
 # --- limits

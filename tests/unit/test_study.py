@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from xstilts import config
-from xstilts.errors import UserError
+from xstilts.errors import ConfigError, UserError
 from xstilts.study import Plan, Step
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +151,13 @@ def test_overlap_compares_every_training_set_with_every_test_set() -> None:
     assert set(payload["tests"]["xnli"]) == set(plan().languages("xnli"))
     fewer = {"targets": {"xnli": {"languages": ["en", "qaa"]}}}
     assert "overlap" in changed(fewer)
+
+
+@pytest.mark.parametrize(("target", "language"), [("xquad", "fr"), ("tydiqa", "de"), ("xnli", "ja")])
+def test_a_language_that_the_hub_s_copy_lacks_is_refused_before_anything_runs(target: str, language: str) -> None:
+    expected = rf"targets\.{target}\.languages: the dataset has no test part in {language};"
+    with pytest.raises(ConfigError, match=expected):
+        plan({"targets": {target: {"languages": ["en", language]}}}, base="config")
 
 
 def test_two_readings_of_one_dataset_are_refused() -> None:

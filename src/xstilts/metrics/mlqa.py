@@ -71,8 +71,13 @@ def score(golds: Sequence[Sequence[str]], predictions: Sequence[str | None], lan
     return squad.score(golds, predictions, partial(normalise, language=language))
 
 
+def normalises(language: str) -> bool:
+    """Does MLQA say how to normalise the language (a code), or is it an invented one?"""
+    return language in _ARTICLES or _INVENTED.fullmatch(language) is not None
+
+
 def _articles(language: str) -> re.Pattern[str] | None:
-    if language not in _ARTICLES and not _INVENTED.fullmatch(language):
+    if not normalises(language):
         known = ", ".join(_ARTICLES)
         raise UserError(f"mlqa: language {language!r} has no normalisation; MLQA has {known}")
     return _ARTICLES.get(language)

@@ -16,6 +16,7 @@ def _scientific(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_scientific), Field(allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
 
 

@@ -45,6 +45,7 @@ class HubSource(Model):
     language_prefix: dict[str, str] = Field(
         {}, description="Where one table holds all languages: language code: prefix of its ids."
     )
+    languages: tuple[str, ...] | None = Field(None, description="Languages it has; none given: any may be asked of it.")
     rows: dict[str, int] = Field({}, description="Expected rows, by `split` or `split.language`.")
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xstilts.schema.base import Model, Number
+from xstilts.schema.base import Model, Number, Seed
 
 
 class BackboneTraining(Model):
@@ -31,7 +31,7 @@ class BackboneTraining(Model):
     mask_probability: Number = Field(0.25, gt=0, lt=1)
     parallel_share: Number = Field(0.3, ge=0, le=1, description="Share of translation pairs among the sequences.")
     alpha: Number = Field(0.3, gt=0, le=1, description="Exponent of the languages' sampling shares.")
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 class Selection(Model):

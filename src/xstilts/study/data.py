@@ -104,9 +104,9 @@ class DataSteps(Grid):
         wanted: Split = "test" if any(split == "test" for split, _ in parts) else "dev"
         missing = [code for code in self.languages(target) if (wanted, code) not in parts]
         if missing:
-            problem = f"no files serve its {wanted} part in {', '.join(missing)}"
+            problem = f"the dataset has no {wanted} part in {', '.join(missing)}"
             raise ConfigError(
-                f"targets.{target}.languages", problem, "leave them out, or name their files in the dataset"
+                f"targets.{target}.languages", problem, "leave them out, or say where it is under `data.datasets`"
             )
 
     def _trainings(self) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -158,7 +158,8 @@ class DataSteps(Grid):
         """What identifies the content of a published part, and the code that reads it."""
         entry = ["xstilts.tasks.prepare"]
         if self._on_hub(source) and source.hub is not None:
-            hub = source.hub.model_dump(mode="json", exclude={"splits", "config", "rows", "language_prefix"})
+            apart = {"splits", "config", "rows", "language_prefix", "languages"}
+            hub = source.hub.model_dump(mode="json", exclude=apart)
             places = {"config": _for_language(source.hub.config, language), "split": source.hub.splits[split]}
             prefix = source.hub.language_prefix.get(language)
             return {**hub, **places, "prefix": prefix}, self._reader(*entry, "xstilts.tasks.hub")

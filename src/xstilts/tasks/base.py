@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +26,7 @@ class Task:
         train_set: the task whose training data phase 3 uses for this target; None for a task that is scored
             straight from the encoder, its own name where target and train set are one.
         scorer: module of `xstilts.metrics` that scores the predictions, where it is not the criterion's.
+        scores: can the metric score a language (its code)? None for a metric that does not ask.
     """
 
     name: str
@@ -35,3 +37,4 @@ class Task:
     datasets: tuple[str, ...] = field(default=())
     train_set: str | None = None
     scorer: str = ""
+    scores: Callable[[str], bool] | None = None

@@ -91,20 +91,20 @@ def read(job: dict[str, Any], split: Split, language: str) -> tuple[list[Row], C
 
 
 def _published(job: dict[str, Any], source: Dataset, split: Split, language: str) -> tuple[list[Row], Counter[str]]:
-    labels = tuple(job["labels"])
+    labels, unit = tuple(job["labels"]), _field(source.dev) if source.dev and split == "train" else ""
     if job["root"] is None:
         if source.hub is None or split not in source.hub.splits:
             problem = f"the hub has no {split} split of it"
             raise ConfigError(f"data.datasets.{job['dataset']}", problem, "give `files:` and set data.source: files")
         hub = source.hub
-        part = Part(split, language, labels, hub.labels, hub.drop_labels)
+        part = Part(split, language, labels, hub.labels, hub.drop_labels, unit)
         # By name: only parts from the hub may depend on the hub module (see digest.code).
         return list(importlib.import_module("xstilts.tasks.hub").read(hub, job["kind"], part)), part.counts
     group = sources.group_for(source, split, language)
     if group is None:
         problem = f"no files of split {split!r} in language {language!r}"
         raise ConfigError(f"data.datasets.{job['dataset']}.files", problem, "name them")
-    part = Part(split, language, labels, group.labels, group.drop_labels)
+    part = Part(split, language, labels, group.labels, group.drop_labels, unit)
     paths = sources.local_files(source, Path(job["root"]), split, language)
     return list(formats.reader(group.format)(paths, group, part)), part.counts
 
@@ -122,7 +122,7 @@ def cut(rows: Sequence[Row], how: DevCut, *, dev: bool) -> list[Row]:
     Raises:
         ConfigError: rows have no such unit, or there is only one.
     """
-    units = [_unit(row, how.unit) for row in rows]
+    units = [_unit(row, _field(how)) for row in rows]
     ranked = sorted(set(units), key=lambda unit: hashlib.sha256(unit.encode()).digest())
     if len(ranked) < 2:
         problem = f"cannot cut dev from {len(ranked)} unit(s) ({how.unit})"
@@ -135,11 +135,16 @@ def _unit(row: Row, unit: str) -> str:
     if unit == "row":
         content = {key: found for key, found in row.items() if key != "id"}
         return json.dumps(content, sort_keys=True, ensure_ascii=False)
-    found = row.get("title" if unit == "article" else unit)
+    found = row.get(unit)
     if not found:
-        problem = f"row {row['id']!r} has no {unit} to keep together"
+        problem = f"its rows have no {unit} to keep together"
         raise ConfigError("data.datasets.*.dev.unit", problem, "choose another unit")
     return str(found)
+
+
+def _field(how: DevCut) -> str:
+    """The field of a row that names its unit; "row" stands for all of them."""
+    return "title" if how.unit == "article" else how.unit
 
 
 def first(rows: Sequence[Row], limit: int | None, kind: str) -> list[Row]:

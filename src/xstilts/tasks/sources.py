@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xstilts.schema.data import Dataset, FileGroup, Split
+from xstilts.schema.data import Dataset, FileGroup, HubSource, Split
 
 ENGLISH = "en"
 
@@ -29,8 +29,14 @@ def has_part(source: Dataset, split: Split, language: str, *, hub: bool) -> bool
     if split == "dev" and language in source.without_dev:
         return False
     if hub:
-        return source.hub is not None and split in source.hub.splits
+        return source.hub is not None and split in source.hub.splits and _on_hub(source.hub, language)
     return group_for(source, split, language) is not None
+
+
+def _on_hub(hub: HubSource, language: str) -> bool:
+    """Has the hub's copy the language, as far as the config says?"""
+    named = (hub.languages, hub.language_prefix or None, hub.config if isinstance(hub.config, dict) else None)
+    return all(language in known for known in named if known is not None)
 
 
 def patterns(source: Dataset, split: Split, language: str) -> list[str]:

@@ -47,6 +47,7 @@ class Part:
         labels: the task's labels; empty if any label will do.
         renamed: label in the files: label of the task.
         dropped: labels (as in the files) whose rows are left out.
+        unit: field that every row must have, since dev is cut by it; "" if none.
         counts: what was dropped or repaired, and how often.
     """
 
@@ -55,6 +56,7 @@ class Part:
     labels: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     dropped: Sequence[str] = ()
+    unit: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     _ids: set[str] = field(default_factory=set)
     _rows: int = 0
@@ -72,6 +74,12 @@ class Part:
             raise place.error(f"id {name!r} is given twice in one part", "give every row an id of its own")
         self._ids.add(name)
         return name
+
+    def whole(self, place: Place, **texts: str) -> None:
+        """Refuse a row that lacks the unit by which dev is cut."""
+        if not texts.get(self.unit, "whole"):
+            remedy = "give it, or cut dev by another `unit:` in the dataset's `dev:`"
+            raise place.error(f"{self.unit} is empty, and dev is cut by it", remedy)
 
     def drops(self, raw: str) -> bool:
         """Does upstream convention leave out rows with this label? If so, it is counted."""
@@ -100,9 +108,20 @@ def value(record: Mapping[str, Any], key: str, kind: type, place: Place) -> Any:
     if key not in record:
         raise place.error(f"no field {key!r} (there are {', '.join(map(str, record))})", "give the field")
     found = record[key]
+    if isinstance(found, str) and not _encodable(found):
+        raise place.error(f"{key!r} holds half a character (a lone surrogate)", "correct the text")
     if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
         raise place.error(f"{key!r} is {found!r:.80}, expected {_NAMES[kind]}", "correct the field")
     return found
+
+
+def _encodable(text: str) -> bool:
+    """JSON can spell texts that are no Unicode, such as "\\ud800"; no file can hold them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object"}
@@ -118,6 +137,7 @@ def pair(part: Part, place: Place, texts: tuple[str, str], label: str, name: str
         return None
     row_id = position if name is None else part.unique(name, place)
     text_a, text_b = (text.strip() for text in texts)
+    part.whole(place, text_a=text_a)
     return PairRow(id=row_id, text_a=text_a, text_b=text_b, label=part.label(label, place))
 
 
@@ -139,6 +159,7 @@ def choice(
         raise place.error(f"label {label!r} is no index of its choices ({expected})", "correct the label")
     row_id = position if name is None else part.unique(name, place)
     context, question = texts
+    part.whole(place, context=context)
     return ChoiceRow(id=row_id, context=context, question=question, choices=list(choices), label=int(raw))
 
 
@@ -164,6 +185,7 @@ def span(
 ) -> SpanRow:
     """A row of (title, context, question) and its answers (text, start in code points), none if unanswerable."""
     title, context, question = texts
+    part.whole(place, title=title, context=context)
     found = [_located(part, place, context, text, start) for text, start in answers]
     return SpanRow(
         id=part.unique(name, place),

@@ -64,9 +64,8 @@ def records(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
         place = Place(path, number)
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
-            problem = f"not JSON ({error.msg} at column {error.colno})"
-            raise place.error(problem, "expected one JSON object a line") from None
+        except (ValueError, RecursionError) as error:
+            raise place.error(f"not JSON ({_reason(error)})", "expected one JSON object a line") from None
         if not isinstance(record, dict):
             raise place.error(f"{line!r:.60} is no object", "expected one JSON object a line")
         yield place, record
@@ -80,9 +79,16 @@ def document(path: Path) -> Any:
     """
     try:
         return json.loads("\n".join(line for _, line in lines(path)))
-    except json.JSONDecodeError as error:
-        problem = f"not JSON ({error.msg} at column {error.colno})"
-        raise DataError(path, problem, "fetch the file again", error.lineno) from None
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        raise DataError(path, f"not JSON ({_reason(error)})", "fetch the file again", line) from None
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    """What Python's reader found: bad syntax, brackets nested too deep for it, or a number too long for it."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return "nested too deep" if isinstance(error, RecursionError) else str(error).partition(";")[0]
 
 
 def fields(place: Place, line: str, delimiter: str, width: int | None) -> list[str]:
