@@ -192,6 +192,9 @@ class Compute(Model):
         description="Fork jobs from one process that has the libraries loaded: for short jobs on CPUs of one machine.",
     )
     deepspeed: DeepSpeed | None = Field(None, description="Train with DeepSpeed; null: plain data parallelism.")
+    state_minutes: Number = Field(
+        15, ge=0, description="Minutes between saves of what an interrupted training goes on from; 0: every step."
+    )
     resources: dict[str, Resources] = Field(
         default_factory=_phase_resources, description="Per phase: GPUs, memory, minutes.", validate_default=True
     )

@@ -29,3 +29,11 @@ class DataError(UserError):
     def __init__(self, path: Path | str, problem: str, remedy: str, line: int | None = None) -> None:
         where = f"{path}:{line}" if line is not None else f"{path}"
         super().__init__(f"{where}: {problem}; {remedy}")
+
+
+class StoppedError(Exception):
+    """The job was stopped before its end; what it saved is there for the next attempt. One line, no traceback."""
+
+
+class StartAgainError(Exception):
+    """The job noted what must be otherwise and wants to be started again at once. One line, no traceback."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
-from xstilts.errors import UserError
+from xstilts.errors import StartAgainError, StoppedError, UserError
+
+START_AGAIN = 75
+"""Exit code of a rank that wants its group to be started again."""
 
 Job = dict[str, Any]
 
@@ -32,6 +37,7 @@ def main(function: str, *alternatives: str) -> None:
     """
     arguments = [function, *alternatives, "--", *sys.argv[1:]]
     job = _parse(arguments)[1]
+    _end_with_launcher()
     _set_threads(job)
     if job.get("compute", {}).get("warm"):
         from xstilts import warm
@@ -54,13 +60,35 @@ def run(arguments: list[str]) -> None:
     try:
         module, name = function.split(":")
         getattr(importlib.import_module(module), name)(job)
-    except UserError as error:
+    except (UserError, StoppedError) as error:
         _say(f"{job['name']}: {error}")
         raise SystemExit(1) from None
+    except StartAgainError as error:
+        _say(f"{job['name']}: {error}")
+        _start_again()
     except Exception as error:
         traceback.print_exc()
         _say(f"{job['name']}: {type(error).__name__}: {error} (see {log})")
         raise SystemExit(1) from None
+
+
+def _end_with_launcher() -> None:
+    """A rank must not outlive the launcher that is killed: the kernel then kills it too."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    parent, set_death_signal = os.getppid(), 1
+    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _start_again() -> NoReturn:
+    """Ranks ask their launcher, since all of them must; a lone process does it itself."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise SystemExit(START_AGAIN)
+    if _terminal is not None:
+        os.dup2(_terminal.fileno(), 2)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _parse(arguments: list[str]) -> tuple[str, Job, Path | None]:

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import backbone, table, tokenizer
+from tiny import table, tokenizer
+from trainings import curve, distance, job, pair_rows, weights, write_data
 from transformers import AutoModel
 
 from xstilts.config import DeepSpeed, Hyperparameters
@@ -27,83 +28,10 @@ from xstilts.training.batching import MicroBatches, Order
 from xstilts.training.run import train
 from xstilts.training.selection import criterion
 
-WORDS = ["the", "cat", "sat", "on", "mat", "and", "dog", "ran", "away", "quick", "brown", "fox", "jumps", "over"]
-
-
-def pair_rows(number: int, seed: int) -> list[dict[str, Any]]:
-    """Is the second text a cut of the first?"""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for i in range(number):
-        words = rng.choice(WORDS, size=rng.integers(2, 9)).tolist()
-        same = bool(rng.integers(2))
-        other = words if same else rng.choice(WORDS, size=3).tolist()
-        label = "same" if same else "other"
-        rows.append({"id": str(i), "text_a": " ".join(words), "text_b": " ".join(other), "label": label})
-    return rows
-
-
-def tagging_rows(number: int, seed: int) -> list[dict[str, Any]]:
-    """The tag of a word is its first letter."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for i in range(number):
-        words = rng.choice(WORDS, size=rng.integers(1, 14)).tolist()
-        rows.append({"id": str(i), "tokens": words, "tags": [f"B-{word[0]}" for word in words]})
-    return rows
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    backbone(folder / "backbone")
-    table(folder / "pair.parquet", pair_rows(50, 0))
-    table(folder / "pair-dev.parquet", pair_rows(20, 1))
-    table(folder / "tagging.parquet", tagging_rows(50, 0))
-    table(folder / "tagging-dev.parquet", tagging_rows(20, 1))
-    return folder
-
-
-def job(data: Path, output: Path, kind: str = "pair", **changes: Any) -> dict[str, Any]:
-    """A job of 6 steps of 8 examples; `hyper` and `compute` take single changes."""
-    hyper = {"learning_rate": 0.01, "batch": 8, "steps": 6, "max_length": 24, "selection": {"checkpoint": "last"}}
-    compute = {"device": "cpu", "ranks": 1, "micro_batch": None, "threads": 1, "deepspeed": None}
-    criteria = {"pair": "classification.accuracy", "tagging": "tagging.span_f1"}
-    return {
-        "name": f"finetune/{kind}",
-        "digest": "0",
-        "plan": {"step": "finetune"},
-        "phase": "finetune",
-        "task": kind,
-        "kind": kind,
-        "labels": [],
-        "criterion": criteria[kind],
-        "backbone": {"pooling": "mean"},
-        "seed": 1,
-        "precision": "fp32",
-        "checkpoint": str(data / "backbone"),
-        "train": [str(data / f"{kind}.parquet")],
-        "dev": [str(data / f"{kind}-dev.parquet")],
-        "output": str(output),
-        "work": str(output) + "-work",
-        **changes,
-        "hyper": Hyperparameters(**{**hyper, **changes.get("hyper", {})}).model_dump(mode="json"),
-        "compute": {**compute, **changes.get("compute", {})},
-    }
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return {**load_file(folder / "model.safetensors"), **load_file(folder / "head.safetensors")}
-
-
-def distance(one: Path, other: Path) -> float:
-    a, b = weights(one), weights(other)
-    assert set(a) == set(b)
-    return max((a[name] - b[name]).abs().max().item() for name in a)
-
-
-def curve(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 # --- batches

@@ -170,7 +170,7 @@ def launcher(phase):
     """How a training starts: one process, or one per rank on this node."""
     if COMPUTE.ranks == 1:
         return python()
-    return f"{python()} -m torch.distributed.run --standalone --nproc_per_node={COMPUTE.ranks}"
+    return f"{python()} -m xstilts.training.launch {COMPUTE.ranks}"
 
 
 def print_matrix():

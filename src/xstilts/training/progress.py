@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -43,7 +45,10 @@ class Progress(TrainerCallback):
         """Open the bar."""
         stream = _stream()
         hidden = stream is None or not state.is_world_process_zero
-        self._bar = tqdm(total=state.max_steps, desc=self._name, file=stream, disable=hidden, mininterval=0.5)
+        done = state.global_step
+        self._bar = tqdm(
+            total=state.max_steps, initial=done, desc=self._name, file=stream, disable=hidden, mininterval=0.5
+        )
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Move the bar."""
@@ -69,6 +74,18 @@ class Progress(TrainerCallback):
         known = {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
         self.curve.append({"step": state.global_step, **known, "tokens": self._batches.tokens(state.global_step)})
         self._say(state, f"loss {logs['loss']:.4f}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The learning curve so far."""
+        return {"curve": self.curve}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the learning curve back."""
+        self.curve[:] = state["curve"]
+
+    def kept(self) -> list[Path]:
+        """No files belong to it."""
+        return []
 
     def look(self, state: TrainerState, score: float) -> None:
         """Take the score of a look at the dev part."""

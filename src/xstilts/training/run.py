@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import torch
 
 from xstilts import files, provenance
-from xstilts.errors import ConfigError, DataError, UserError
+from xstilts.errors import ConfigError, DataError, StoppedError, UserError
 from xstilts.models import checkpoint
 from xstilts.models.encoder import check_length
 from xstilts.models.heads import HeadSpec
@@ -25,9 +25,11 @@ from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
 from xstilts.training.batching import MicroBatches, Order
 from xstilts.training.progress import Progress
+from xstilts.training.resume import Keeper, Part, token
 from xstilts.training.selection import Best, Dev, criterion
 from xstilts.training.steps import split, total_steps
 from xstilts.training.trainer import TaskTrainer, arguments
+from xstilts.training.work import Work
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, TrainerCallback
@@ -51,19 +53,27 @@ def train(job: dict[str, Any]) -> None:
         UserError: something in the job or its files that a user can mend.
     """
     started = time.time()
-    hyper = Hyperparameters.model_validate(job["hyper"])
-    # An orphan of a killed run and its successor must not share scratch files.
-    job = {**job, "work": f"{job['work']}/{os.getpid()}"}
     _prepare_process(job["compute"], job["precision"], job["seed"])
+    work = Work(Path(job["work"]), token())
+    with work.held() if _first_rank() else nullcontext():
+        _train(job, work, started)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _train(job: dict[str, Any], work: Work, started: float) -> None:
+    hyper = Hyperparameters.model_validate(job["hyper"])
     start = Path(job["checkpoint"])
     tokenizer = checkpoint.load_tokenizer(start)
     part = _training_part(job, hyper, tokenizer)
     model = _model(job, hyper, start, part.labels)
-    run = _Run(job, hyper, tokenizer, part, model)
-    run.trainer.train()
-    run.finish(started)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    run = _Run(job, hyper, tokenizer, part, model, work, started)
+    run.train()
+    run.finish()
+
+
+def _first_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _prepare_process(compute: dict[str, Any], precision: str, seed: int) -> None:
@@ -143,30 +153,49 @@ class _Run:
         tokenizer: PreTrainedTokenizerFast,
         part: _Part,
         model: TaskModel,
+        work: Work,
+        started: float,
     ) -> None:
-        self._job, self._hyper, self._tokenizer, self._part = job, hyper, tokenizer, part
-        steps, work = total_steps(len(part.encoded), hyper), Path(job["work"])
-        args = arguments(hyper, job["compute"], steps=steps, seed=job["seed"], precision=job["precision"], work=work)
+        self._job, self._hyper, self._tokenizer, self._part, self._work = job, hyper, tokenizer, part, work
+        self._started = started
+        compute, steps = job["compute"], total_steps(len(part.encoded), hyper)
+        args = arguments(hyper, compute, steps=steps, seed=job["seed"], precision=job["precision"], work=work.scratch)
         self._batches = MicroBatches(
             lengths=[encoded["tokens"] for encoded in part.encoded],
             order=Order(len(part.encoded), job["seed"]),
             steps=steps,
             batch=hyper.batch,
-            micro=split(hyper.batch, args.world_size, job["compute"]["micro_batch"])[0],
+            micro=split(hyper.batch, args.world_size, compute["micro_batch"])[0],
             ranks=args.world_size,
             rank=args.process_index,
         )
         self._progress = Progress(job["name"], self._batches)
-        self.best = self._selection(work)
-        callbacks: list[TrainerCallback] = [self._progress, *([self.best] if self.best else [])]
+        self.best = self._selection()
+        parts: dict[str, Part] = {"progress": self._progress, **({"best": self.best} if self.best else {})}
+        shape = {key: compute[key] for key in ("device", "ranks", "deepspeed")}
+        self._keeper = Keeper(work, shape, compute["state_minutes"], parts, started)
+        callbacks: list[TrainerCallback] = [self._progress, *([self.best] if self.best else []), self._keeper]
         self.trainer = TaskTrainer(model, args, part.encoded, self._collate, self._batches, callbacks)
+        self._keeper.trainer = self.trainer
         if self.best:
             self.best.trainer = self.trainer
+
+    def train(self) -> None:
+        """Train to the end, from where an earlier attempt stopped if there was one.
+
+        Raises:
+            StoppedError: a signal or a newer attempt stopped it; its state is saved.
+        """
+        state = self._keeper.find(self.trainer.args)
+        if self.trainer.is_world_process_zero():
+            self._work.began(from_step=self._keeper.step, ranks=self.trainer.args.world_size)
+        with self._keeper.listening():
+            self.trainer.train(resume_from_checkpoint=state)
 
     def _collate(self, batch: Sequence[Encoded]) -> dict[str, torch.Tensor]:
         return self._part.features.collate(batch, self._tokenizer.pad_token_id)
 
-    def _selection(self, work: Path) -> Best | None:
+    def _selection(self) -> Best | None:
         selection = self._hyper.selection
         if selection.checkpoint == "last":
             return None
@@ -174,16 +203,24 @@ class _Run:
         labels = self._part.labels
         encoded = kind.encode(rows, self._tokenizer, self._hyper, labels)
         measure, pad = criterion(self._job["criterion"]), self._tokenizer.pad_token_id
-        return Best(Dev(kind, rows, encoded, labels, self._hyper, measure, pad), selection, work, self._progress)
+        dev = Dev(kind, rows, encoded, labels, self._hyper, measure, pad)
+        return Best(dev, selection, self._work.scratch, self._progress)
 
-    def finish(self, started: float) -> None:
-        """Publish the selected weights; to be called by all ranks, for they may have to gather them."""
+    def finish(self) -> None:
+        """Publish the selected weights; to be called by all ranks, for they may have to gather them.
+
+        Raises:
+            StoppedError: a newer attempt has taken over, and will publish.
+        """
         last = {} if self.best else self.trainer.weights()
-        if self.trainer.is_world_process_zero():
-            self._publish(self.best.weights() if self.best else last, started)
-            shutil.rmtree(self._job["work"], ignore_errors=True)
+        if not self.trainer.is_world_process_zero():
+            return
+        if not self._work.owned():
+            raise StoppedError("a newer attempt has taken over")
+        self._publish(self.best.weights() if self.best else last)
+        self._work.remove()
 
-    def _publish(self, state: dict[str, torch.Tensor], started: float) -> None:
+    def _publish(self, state: dict[str, torch.Tensor]) -> None:
         steps = self.trainer.state.global_step
         with files.staged(Path(self._job["output"])) as staging:
             checkpoint.save(self.trainer.task_model, state, self._job["task"], self._tokenizer, staging)
@@ -197,5 +234,7 @@ class _Run:
                 "tokens": self._batches.tokens(steps),
                 "selected_step": self.best.step if self.best else steps,
                 "dev": self.best.score if self.best else None,
+                "wall_seconds": round(self._keeper.seconds, 3),
+                "attempts": self._work.attempts(),
             }
-            files.write_json(staging / files.RECORD, provenance.record(self._job, started, **measured))
+            files.write_json(staging / files.RECORD, provenance.record(self._job, self._started, **measured))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,20 @@ class Best(TrainerCallback):
         if state.is_world_process_zero:
             with files.atomic(self._path) as path:
                 save_file({name: value.detach().cpu().clone() for name, value in weights.items()}, path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best look so far, and how long ago it was."""
+        best = {"step": self.step, "score": self.score} if self.step else {}
+        return {**best, "looks_since": self._looks_since}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the best look back; its weights are in their place already."""
+        self.step, self.score = state.get("step", 0), state.get("score", float("-inf"))
+        self._looks_since = state["looks_since"]
+
+    def kept(self) -> list[Path]:
+        """The best look's weights."""
+        return [self._path] if self.step else []
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The best look's weights."""

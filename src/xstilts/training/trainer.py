@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import torch
 from accelerate.utils import other
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.utils import WEIGHTS_NAME
 
 from xstilts.schema.training import DeepSpeed, Hyperparameters
 from xstilts.tasks.features.common import Encoded
@@ -130,6 +131,22 @@ class TaskTrainer(Trainer):
         outputs = model(**inputs)
         loss = outputs["loss"] * (self.args.world_size / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The weights of a state to go on from, as the Trainer reads them back; DeepSpeed has its own files."""
+        if self.args.should_save and not self.is_deepspeed_enabled:
+            assert output_dir is not None
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            torch.save(self.task_model.state_dict(), Path(output_dir) / WEIGHTS_NAME)
+
+    def losses(self) -> dict[str, float]:
+        """This rank's losses that are not in the learning curve yet."""
+        return {"sum": float(self._tr_loss), "logged": self._globalstep_last_logged}
+
+    def load_losses(self, losses: Mapping[str, float]) -> None:
+        """Take losses back; the Trainer itself forgets them when it goes on from a state."""
+        self._tr_loss.fill_(losses["sum"])
+        self._globalstep_last_logged = int(losses["logged"])
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The model's weights by name, whole also where they are sharded; to be called by all ranks."""

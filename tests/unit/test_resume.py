@@ -1,0 +1,268 @@
+"""A training that is killed goes on where it was saved, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trainings import curve, distance, job, record, write_data
+
+from xstilts.config import DeepSpeed
+from xstilts.errors import StoppedError, UserError
+from xstilts.training import trainer
+from xstilts.training.progress import Progress
+from xstilts.training.run import train
+from xstilts.training.work import Work
+
+BEST = {"checkpoint": "best", "every_steps": 4, "patience": None, "examples": 20}
+LONG = {"steps": 14, "selection": BEST}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With dropout, so that random numbers matter."""
+    return write_data(tmp_path_factory.mktemp("data"), hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.1)
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed training whose losses enter the curve every third step."""
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "LOOKS", 4)
+        train(job(data, folder, "tagging", hyper=LONG))
+    return folder
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the process sent SIGTERM during a step."""
+    original = Progress.on_step_end
+
+    def on_step_end(self: Progress, args: Any, state: Any, control: Any, **more: Any) -> None:
+        original(self, args, state, control, **more)
+        if state.global_step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Progress, "on_step_end", on_step_end)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    assert distance(one, other) == 0
+    assert curve(one) == curve(other)
+    keys = ("steps", "tokens", "epochs", "selected_step", "dev")
+    assert [record(one)[key] for key in keys] == [record(other)[key] for key in keys]
+
+
+@pytest.mark.parametrize("stops", [(3,), (4, 11), (13,)])
+def test_a_stopped_training_goes_on_and_ends_with_the_same_bits(
+    data: Path, whole: Path, tmp_path: Path, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "LOOKS", 4)
+    one = job(data, tmp_path / "out", "tagging", hyper=LONG)
+    for step in stops:
+        with monkeypatch.context() as patch:
+            stop_at(step, patch)
+            with pytest.raises(StoppedError, match=f"stopped by SIGTERM at step {step}, which is saved"):
+                train(one)
+        assert not (tmp_path / "out").exists()
+    train(one)
+    assert_same(tmp_path / "out", whole)
+    assert [attempt["from_step"] for attempt in record(tmp_path / "out")["attempts"]] == [0, *stops]
+    assert not Path(one["work"]).exists()
+
+
+def test_a_signal_at_the_last_step_lets_the_training_end(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "LOOKS", 4)
+    stop_at(14, monkeypatch)
+    train(job(data, tmp_path / "out", "tagging", hyper=LONG))
+    assert_same(tmp_path / "out", whole)
+
+
+def test_patience_is_part_of_the_state(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    selection = {"checkpoint": "best", "every_steps": 2, "patience": 2, "examples": None}
+    hyper = {"steps": 30, "warmup": 0, "learning_rate": 1e-30, "selection": selection}
+    with monkeypatch.context() as patch:
+        stop_at(5, patch)
+        with pytest.raises(StoppedError):
+            train(job(data, tmp_path / "out", hyper=hyper))
+    train(job(data, tmp_path / "out", hyper=hyper))
+    assert (record(tmp_path / "out")["steps"], record(tmp_path / "out")["selected_step"]) == (6, 2)
+
+
+# --- what is not resumed
+
+
+def stopped(data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]:
+    """A job that was stopped at its third step."""
+    one = job(data, folder, "tagging", hyper=LONG, **changes)
+    with monkeypatch.context() as patch:
+        stop_at(3, patch)
+        with pytest.raises(StoppedError):
+            train(one)
+    return one
+
+
+@pytest.mark.parametrize("damage", ["truncated", "unfinished", "missing"])
+def test_a_state_that_is_not_whole_is_never_read(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr(trainer, "LOOKS", 4)
+    one = stopped(data, tmp_path / "out", monkeypatch)
+    (state,) = Path(one["work"]).glob("state-3-*")
+    if damage == "truncated":
+        os.truncate(state / "optimizer.pt", (state / "optimizer.pt").stat().st_size // 2)
+    elif damage == "unfinished":
+        (state / "complete.json").write_text("{", encoding="utf-8")
+    else:
+        (state / "scheduler.pt").unlink()
+    train(one)
+    assert_same(tmp_path / "out", whole)
+    assert [attempt["from_step"] for attempt in record(tmp_path / "out")["attempts"]] == [0, 0]
+
+
+def test_a_state_of_other_devices_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = stopped(data, tmp_path / "out", monkeypatch)
+    (state,) = Path(one["work"]).glob("state-3-*")
+    told = json.loads((state / "complete.json").read_text(encoding="utf-8"))
+    told["facts"]["shape"]["ranks"] = 2
+    (state / "complete.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(UserError, match=r"ran with ranks 2, this one with ranks 1; go back to that, or delete"):
+        train(one)
+
+
+def test_another_micro_batch_goes_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = stopped(data, tmp_path / "out", monkeypatch)
+    train({**one, "compute": {**one["compute"], "micro_batch": 2}})
+    assert [attempt["from_step"] for attempt in record(tmp_path / "out")["attempts"]] == [0, 3]
+
+
+# --- one writer
+
+
+def test_the_newest_attempt_owns_the_directory(tmp_path: Path) -> None:
+    old, new = Work(tmp_path / "work"), Work(tmp_path / "work")
+    with old.held():
+        assert old.owned()
+        (tmp_path / "work" / "owner").write_text(new.token, encoding="utf-8")
+        assert not old.owned()
+        (old.scratch / "late").mkdir()
+        old.commit(old.scratch / "late", 7, {})
+    with new.held():
+        assert new.owned() and not old.owned()
+        state = new.newest()
+        assert state is not None and state.step == 7
+        for step in (8, 9):
+            (new.scratch / "next").mkdir()
+            new.commit(new.scratch / "next", step, {})
+        assert [path.name for path in (tmp_path / "work").glob("state-*")] == [f"state-9-{new.token}"]
+
+
+def test_one_that_lost_the_directory_removes_nothing(tmp_path: Path) -> None:
+    old, new = Work(tmp_path / "work"), Work(tmp_path / "work")
+    with old.held():
+        (old.scratch / "first").mkdir()
+        old.commit(old.scratch / "first", 1, {})
+        (tmp_path / "work" / "owner").write_text(new.token, encoding="utf-8")
+        (old.scratch / "second").mkdir()
+        old.commit(old.scratch / "second", 2, {})
+    assert len(list((tmp_path / "work").glob("state-*"))) == 2
+
+
+# --- processes
+
+SCRIPT = "import sys\nfrom xstilts.job import main\nmain('xstilts.training.run:train')\n"
+
+
+def start(tmp_path: Path, one: dict[str, Any]) -> subprocess.Popen[str]:
+    """Start a job as its rule does, in a process group of its own."""
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    (tmp_path / "job.json").write_text(json.dumps(one), encoding="utf-8")
+    ranks = one["compute"]["ranks"]
+    launcher = [] if ranks == 1 else ["-m", "xstilts.training.launch", str(ranks)]
+    outer = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")}
+    return subprocess.Popen(
+        [sys.executable, *launcher, str(tmp_path / "script.py"), str(tmp_path / "job.json"), str(tmp_path / "log")],
+        env={**outer, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_state(one: dict[str, Any], process: subprocess.Popen[str], least: int = 1) -> None:
+    """Wait until a state of a step was saved."""
+    deadline = time.monotonic() + 120
+    while not any(int(p.name.split("-")[1]) >= least for p in Path(one["work"]).glob("state-*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+SLOW = {"steps": 400, "selection": {**BEST, "every_steps": 50}}
+
+
+def test_an_orphan_hands_over_to_its_successor(data: Path, tmp_path: Path) -> None:
+    train(job(data, tmp_path / "whole", "tagging", hyper=SLOW))
+    one = job(data, tmp_path / "out", "tagging", hyper=SLOW, compute={"state_minutes": 0.002})
+    orphan = start(tmp_path, one)
+    wait_for_state(one, orphan)
+    train(one)
+    assert orphan.wait(60) == 1
+    assert orphan.stderr and "stopped by a newer attempt at step" in orphan.stderr.read()
+    assert_same(tmp_path / "out", tmp_path / "whole")
+    first, second = record(tmp_path / "out")["attempts"]
+    assert first["from_step"] == 0 < second["from_step"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [None, {"zero_stage": 2}, {"zero_stage": 3}])
+def test_two_ranks_go_on_after_any_kill(data: Path, tmp_path: Path, settings: dict[str, Any] | None) -> None:
+    """A worker, the launcher, everything, and a polite SIGTERM, one after the other."""
+    stage = settings and DeepSpeed(**settings).model_dump()
+    compute = {"ranks": 2, "micro_batch": 2, "deepspeed": stage, "state_minutes": 0.002}
+    one = job(data, tmp_path / "out", "tagging", hyper={**SLOW, "steps": 120}, compute=compute)
+    undisturbed = {**one, "output": str(tmp_path / "whole"), "work": str(tmp_path / "whole-work")}
+    assert start(tmp_path, undisturbed).wait(240) == 0, (tmp_path / "log").read_text(encoding="utf-8")[-2000:]
+    for kill in (kill_worker, kill_launcher, kill_group, terminate):
+        process = start(tmp_path, one)
+        wait_for_state(one, process)
+        kill(process)
+        assert process.wait(60) != 0
+        shutil.copy(tmp_path / "job.json", tmp_path / "again.json")
+    assert start(tmp_path, one).wait(240) == 0, (tmp_path / "log").read_text(encoding="utf-8")[-2000:]
+    assert_same(tmp_path / "out", tmp_path / "whole")
+
+
+def workers(process: subprocess.Popen[str]) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def kill_worker(process: subprocess.Popen[str]) -> None:
+    os.kill(workers(process)[-1], signal.SIGKILL)
+
+
+def kill_launcher(process: subprocess.Popen[str]) -> None:
+    """Its ranks must not outlive it."""
+    ranks = workers(process)
+    process.kill()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in ranks):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def terminate(process: subprocess.Popen[str]) -> None:
+    process.terminate()
