@@ -408,7 +408,13 @@ def hyperparameters(study: Study, phase: Literal["intermediate", "finetune"], ta
             "the recipe has no values for this task",
             f"add them under `recipes` (based_on: {study.recipe})",
         )
-    return _validated(Hyperparameters, merged, key)
+    found = _validated(Hyperparameters, merged, key)
+    return found if phase == "finetune" else _one_checkpoint(found)
+
+
+def _one_checkpoint(hyper: Hyperparameters) -> Hyperparameters:
+    """Phase 3 continues one checkpoint of phase 2, so no other is kept."""
+    return hyper.model_copy(update={"selection": hyper.selection.model_copy(update={"also": ()})})
 
 
 def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

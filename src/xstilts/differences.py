@@ -18,7 +18,8 @@ from xstilts.wording import Cause, changed, setting, words
 
 _EVERY = frozenset({""})
 # What a training's slice holds only where it selects its checkpoint on dev.
-_LOOKS = {"criterion", *(f"hyper.selection.{key}" for key in Selection.model_fields if key != "checkpoint")}
+_RULES = ("checkpoint", "also")
+_LOOKS = {"criterion", *(f"hyper.selection.{key}" for key in Selection.model_fields if key not in _RULES)}
 _LOOKS |= {f"hyper.{key}" for key in DECODING}
 
 
@@ -140,13 +141,13 @@ class Differences:
     def _training_inputs(self, step: Step, record: Record) -> Iterator[Cause]:
         for role in sorted({*step.inputs, *record["inputs"]}):
             old, new = record["inputs"].get(role, ""), step.inputs.get(role)
-            if old == new or (role.startswith("dev:") and _selection_turned(step, record)):
+            if old == new or (role.startswith("dev") and _selection_turned(step, record)):
                 continue
             if role == "checkpoint":
                 yield from self._upstream(step.needs[0], old, f"checkpoint changed: {step.needs[0].name}")
             else:
                 split, dataset = role.split(":", 1)
-                yield from self._data(dataset, f"{split}.en", old)
+                yield from self._data(dataset, split if "." in split else f"{split}.en", old)
 
     def _data(self, dataset: str, part: str, old: str) -> Iterable[Cause]:
         """Causes of a changed part of a dataset."""
@@ -219,8 +220,11 @@ class Differences:
 
     def _table(self, step: Step, record: Record, part: str) -> Iterator[tuple[Cause, Effect]]:
         """Causes of one table of predictions."""
-        target, language = part.split("/")
+        target, *variant, language = part.split("/")
         one = frozenset({part})
+        if variant and (part in step.inputs) != (part in record["inputs"]):
+            yield _rule_of(target, variant[0], part in step.inputs), Effect(True, one)
+            return
         if part not in step.inputs or part not in record["inputs"]:
             known = any(p.startswith(f"{target}/") for p in (record["inputs"] if part in step.inputs else step.inputs))
             there = part in step.inputs
@@ -241,7 +245,8 @@ class Differences:
         for language in sorted({*step.inputs, *record["inputs"]}):
             old, part = record["inputs"].get(language), f"{target}/{language}"
             if old is None or language not in step.inputs:
-                yield _language(target, language, old is None)
+                variant, _, code = language.rpartition("/")
+                yield _rule_of(target, variant, old is None) if variant else _language(target, code, old is None)
             elif old != step.inputs[language]:
                 made = next((r for r in self.records(predicted) if r["inputs"].get(part) == old), None)
                 causes = self.between(predicted, made) if made else {}
@@ -315,6 +320,10 @@ def _language(target: str, code: str, added: bool) -> Cause:
     return Cause(f"{{n}} language{{s}} {'added to' if added else 'removed from'} {target} ({{items}})", code)
 
 
+def _rule_of(target: str, variant: str, added: bool) -> Cause:
+    return Cause(f"checkpoint rule {'added to' if added else 'removed from'} {target}: {{items}}", variant)
+
+
 def _data_changed(dataset: str, part: str) -> Cause:
     split, language = part.split(".", 1)
     english = split == "train" and language == "en"
@@ -338,11 +347,11 @@ def _data_setting(dataset: str, part: str, key: str, old: object, new: object) -
 
 
 def _selection_turned(step: Step, record: Record) -> bool:
-    """Does a training select its checkpoint on dev where it did not, or the reverse?"""
+    """Does a training keep checkpoints by other rules, and so look at dev otherwise?"""
     if step.phase not in ("intermediate", "finetune"):
         return False
-    old, new = (slice_["hyper"]["selection"]["checkpoint"] for slice_ in (record["slice"], step.slice))
-    return bool(old != new)
+    old, new = (slice_["hyper"]["selection"] for slice_ in (record["slice"], step.slice))
+    return any(old.get(rule) != new.get(rule) for rule in _RULES)
 
 
 def _what(plan: Plan, step: Step, key: str) -> str:
@@ -369,7 +378,9 @@ def _what(plan: Plan, step: Step, key: str) -> str:
         case "score":
             return f"{words(key)} of {place[2]}"
         case "tabulate" if head == "headline_variants":
-            return f"retrieval layer of {rest.split('.')[0]}"
+            backbone, _, target = rest.partition(".")
+            trained = plan.train_set(target)
+            return f"selection checkpoint of finetune/{trained}" if trained else f"retrieval layer of {backbone}"
         case "figures" if key in ("formats", "delta_range"):
             return "figure formats" if key == "formats" else "delta range of the figures"
     return ""

@@ -153,7 +153,8 @@ def scored(folder: Path, task: str, parts: list[dict[str, str]]) -> dict[tuple[s
     job = {
         "name": "score/test", "digest": "0", "plan": {}, "kind": known.kind, "metrics": list(known.metrics),
         "scorer": known.scorer or known.criterion.split(".")[0], "variant": None if retrieval else "best",
-        "predictions": {one["language"]: one["predictions"] for one in parts}, "output": str(folder / "scores" / task),
+        "predictions": {one["language"]: one["predictions"] for one in parts}, "also": {},
+        "output": str(folder / "scores" / task),
     }  # fmt: skip
     score(job)
     rows = json.loads((folder / "scores" / task / "scores.json").read_text(encoding="utf-8"))["rows"]

@@ -64,7 +64,8 @@ def add_part(job: dict[str, Any], rows: list[dict[str, Any]], **part: Any) -> Pa
     folder = Path(job["output"]).parent / "data"
     folder.mkdir(exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), folder / name)
-    job["parts"].append({"digest": name, "data": {"test": str(folder / name)}, **part})
+    place = f"{part['task']}/{part['language']}"
+    job["parts"].append({"name": place, "variant": None, "digest": name, "data": {"test": str(folder / name)}, **part})
     return Path(job["output"]) / part["task"] / name
 
 

@@ -99,6 +99,22 @@ def test_patience_is_part_of_the_state(data: Path, tmp_path: Path, monkeypatch: 
     assert (record(tmp_path / "out")["steps"], record(tmp_path / "out")["selected_step"]) == (6, 2)
 
 
+def test_the_looks_of_every_rule_are_part_of_the_state(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hyper = {"steps": 14, "selection": {**BEST, "also": ["average", "oracle"], "average_of": 3}}
+    target_dev = {"t/de": str(data / "tagging-dev.parquet")}
+    train(job(data, tmp_path / "whole", "tagging", hyper=hyper, target_dev=target_dev))
+    one = job(data, tmp_path / "out", "tagging", hyper=hyper, target_dev=target_dev)
+    with monkeypatch.context() as patch:
+        stop_at(9, patch)
+        with pytest.raises(StoppedError):
+            train(one)
+    train(one)
+    assert record(tmp_path / "out")["also"] == record(tmp_path / "whole")["also"]
+    assert distance(*(tmp_path / name / "also" / "average3" for name in ("out", "whole"))) == 0
+
+
 # --- what is not resumed
 
 

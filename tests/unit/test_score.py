@@ -26,7 +26,7 @@ def run(directory: Path, tables: dict[tuple[str, str], Columns], **job: Any) -> 
         parts = [_table(split, columns) for (split, code), columns in tables.items() if code == language]
         predictions[language] = str(directory / f"{language}.parquet")
         pq.write_table(pa.concat_tables(parts, promote_options="permissive"), predictions[language])
-    whole = {"name": "score/test", "digest": "0", "plan": {"step": "score"}, "variant": "best", **job}
+    whole = {"name": "score/test", "digest": "0", "plan": {"step": "score"}, "variant": "best", "also": {}, **job}
     score({**whole, "predictions": predictions, "output": str(directory)})
     found: dict[str, Any] = json.loads((directory / "scores.json").read_text(encoding="utf-8"))
     return found
@@ -225,7 +225,7 @@ def test_mining_refuses_candidates_without_a_score(tmp_path: Path) -> None:
 
 def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR0")
-    job = {"name": "x", "digest": "0", "plan": {}, "variant": "best", "output": str(tmp_path), **PAIR}
+    job = {"name": "x", "digest": "0", "plan": {}, "variant": "best", "also": {}, "output": str(tmp_path), **PAIR}
     with pytest.raises(UserError, match=r"x\.parquet: cannot be read"):
         score({**job, "predictions": {"en": str(tmp_path / "x.parquet")}})
     with pytest.raises(UserError, match=r"y\.parquet: cannot be read"):

@@ -69,6 +69,7 @@ def job(data: Path, output: Path, kind: str = "pair", **changes: Any) -> dict[st
         "checkpoint": str(data / "backbone"),
         "train": [str(data / f"{kind}.parquet")],
         "dev": [str(data / f"{kind}-dev.parquet")],
+        "target_dev": {},
         "output": str(output),
         "work": str(output) + "-work",
         **changes,

@@ -76,24 +76,34 @@ def predict(job: dict[str, Any]) -> None:
 
     Args:
         job: a PredictJob: name, digest, plan, checkpoint, precision, hyper (lengths; None for retrieval), retrieval
-            (layers, max_length, neighbours), batch_tokens, compute, parts (task, kind, labels, language, data by
-            split, digest), store and output (directories).
+            (layers, max_length, neighbours), batch_tokens, compute, parts (name, task, kind, labels, language, variant
+            (of a further checkpoint, else None), data by split, digest), store and output (directories).
 
     Raises:
         UserError: the checkpoint cannot be read, does not fit a part's task, or gives no numbers.
     """
     started = time.time()
     torch.set_num_threads(job["compute"]["threads"])
-    predictor: Predictor | None = None
+    loaded: tuple[Path, Predictor] | None = None
     counts = {"parts": len(job["parts"]), "predicted": 0, "rows": 0}
-    for part in tqdm(job["parts"], desc="predict", unit="part", file=terminal(), disable=terminal() is None):
-        kept = Path(job["store"]) / f"{part['digest']}.parquet"
+    parts = sorted(job["parts"], key=lambda part: str(_checkpoint(job, part)))
+    for part in tqdm(parts, desc="predict", unit="part", file=terminal(), disable=terminal() is None):
+        kept, directory = Path(job["store"]) / f"{part['digest']}.parquet", _checkpoint(job, part)
         if not _intact(kept):
-            predictor = predictor or _loaded(job)
-            counts["rows"] += _predict_part(predictor, part, kept)
+            if loaded is None or loaded[0] != directory:
+                loaded = directory, _loaded(job, directory)
+            counts["rows"] += _predict_part(loaded[1], part, kept)
             counts["predicted"] += 1
-        _publish(kept, Path(job["output"]) / part["task"] / f"{part['language']}.parquet")
+        _publish(kept, Path(job["output"]) / f"{part['name']}.parquet")
     files.write_json(Path(job["output"]) / files.RECORD, provenance.record(job, started, **counts))
+
+
+def _checkpoint(job: dict[str, Any], part: Part) -> Path:
+    """The directory of the checkpoint that predicts a part."""
+    directory = Path(job["checkpoint"])
+    if part["variant"] is None:
+        return directory
+    return checkpoint.of_rule(directory, part["variant"], f"{part['task']}/{part['language']}")
 
 
 def _predict_part(predictor: Predictor, part: Part, kept: Path) -> int:
@@ -135,9 +145,9 @@ def _publish(kept: Path, output: Path) -> None:
             shutil.copyfile(kept, temporary)
 
 
-def _loaded(job: dict[str, Any]) -> Predictor:
-    """The checkpoint, ready to predict: with its trained head, or as a bare encoder for retrieval."""
-    device, directory = _device(job["compute"]["device"]), Path(job["checkpoint"])
+def _loaded(job: dict[str, Any], directory: Path) -> Predictor:
+    """A checkpoint, ready to predict: with its trained head, or as a bare encoder for retrieval."""
+    device = _device(job["compute"]["device"])
     tokenizer = checkpoint.load_tokenizer(directory)
     run = (job["batch_tokens"], job["precision"])
     if job["hyper"] is not None:

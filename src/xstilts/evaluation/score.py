@@ -6,7 +6,7 @@ import importlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,17 +60,16 @@ def score(job: dict[str, Any]) -> None:
 
     Args:
         job: a ScoreJob: name, digest, plan, kind, metrics, scorer (a module of `xstilts.metrics`), variant (None for
-            retrieval, whose layers are its variants), predictions (language: path), output (directory).
+            retrieval, whose layers are its variants), predictions (language: path), also (variant: the same), output
+            (directory).
 
     Raises:
         UserError: a table is missing or empty, ids are doubled or missing, or a value is not a number.
     """
     started = time.time()
     metric = importlib.import_module(f"xstilts.metrics.{job['scorer']}")
-    parts = [
-        part for language, path in job["predictions"].items() for part in parts_of(language, Path(path), job["variant"])
-    ]
-    _check_complete(parts)
+    parts = _parts(job["predictions"], job["variant"])
+    parts += [part for variant, predictions in job["also"].items() for part in _parts(predictions, variant)]
     mining = "score" in parts[0].table.column_names
     scored = _mined(parts, metric) if mining else [_scored(part, metric, job) for part in parts]
     rows = [*_rows(scored, job["metrics"]), *_averages(scored, job["metrics"])]
@@ -78,6 +77,12 @@ def score(job: dict[str, Any]) -> None:
     files.write_json(output / "scores.json", {"rows": rows, "notes": [_MINING_NOTE] if mining else []})
     _write_examples(scored, output / "examples.parquet")
     files.write_json(output / files.RECORD, provenance.record(job, started, rows=len(rows)))
+
+
+def _parts(predictions: Mapping[str, str], variant: str) -> list[Part]:
+    found = [part for language, path in predictions.items() for part in parts_of(language, Path(path), variant)]
+    _check_complete(found)
+    return found
 
 
 def _write_examples(scored: Iterable[_Scored], path: Path) -> None:
@@ -258,9 +263,12 @@ def _rows(scored: Iterable[_Scored], metrics: list[str]) -> Iterator[dict[str, A
 
 
 def _averages(scored: list[_Scored], metrics: list[str]) -> Iterator[dict[str, Any]]:
-    """XTREME's mean over languages, of every variant and split."""
+    """XTREME's mean over languages, of every variant and split; none of a variant that lacks a language (an oracle)."""
+    languages = {(one.part.split, one.part.language) for one in scored}
     for split, variant in dict.fromkeys((one.part.split, one.part.variant) for one in scored):
         members = [one for one in scored if (one.part.split, one.part.variant) == (split, variant)]
+        if len(members) < sum(of == split for of, _ in languages):
+            continue
         scores = {name: mean(one.scores[name] for one in members) for name in metrics}
         yield from _per_metric(variant, "avg", split, scores, sum(one.n for one in members), metrics)
 

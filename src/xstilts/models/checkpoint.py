@@ -21,9 +21,35 @@ if TYPE_CHECKING:
 
     State = dict[str, torch.Tensor]
 
-__all__ = ["HEAD", "HEAD_SPEC", "load", "load_encoder", "load_tokenizer", "save", "save_encoder", "spec"]
+__all__ = [
+    "ALSO",
+    "CHOICE",
+    "HEAD",
+    "HEAD_SPEC",
+    "load",
+    "load_encoder",
+    "load_tokenizer",
+    "of_rule",
+    "save",
+    "save_encoder",
+    "spec",
+]
 
 HEAD, HEAD_SPEC = "head.safetensors", "head.json"
+ALSO, CHOICE = "also", "choice.json"
+
+
+def of_rule(directory: Path, variant: str, part: str) -> Path:
+    """Directory of a training's further checkpoint.
+
+    Args:
+        directory: of the training's output.
+        variant: the rule's name, as `Selection.variant` gives it.
+        part: `target/language`; the oracle has chosen a checkpoint for each.
+    """
+    folder = directory / ALSO / variant
+    chosen = folder / CHOICE
+    return folder / json.loads(chosen.read_text(encoding="utf-8"))[part] if chosen.is_file() else folder
 
 
 def save_encoder(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:

@@ -34,13 +34,35 @@ class BackboneTraining(Model):
     seed: Seed = 0
 
 
-class Selection(Model):
-    """Which checkpoint of a training is kept; it sees the English dev part only."""
+Rule = Literal["last", "best", "average", "oracle"]
 
-    checkpoint: Literal["last", "best"] = Field("best", description="The last one, or the best on English dev.")
-    every_steps: int = Field(1000, gt=0, description="Steps between looks at dev (`best` only).")
-    patience: int | None = Field(30, gt=0, description="Looks without improvement before training stops.")
+
+class Selection(Model):
+    """Which checkpoints of a training are kept; all but the oracle's see the English dev part at most."""
+
+    checkpoint: Literal["last", "best", "average"] = Field(
+        "best", description="The one that counts: the last, the best on English dev, or the mean of the last looks."
+    )
+    also: tuple[Rule, ...] = Field(
+        (),
+        description="Fine-tuning: rules whose checkpoints are scored beside it, told apart by `variant`; `oracle` is "
+        "the best on each target language's own dev part, which is not zero-shot, so it never counts.",
+    )
+    average_of: int = Field(5, gt=0, description="`average`: looks whose weights are averaged, the last ones.")
+    every_steps: int = Field(1000, gt=0, description="Steps between looks (`last` alone needs none).")
+    patience: int | None = Field(
+        30, gt=0, description="Looks without improvement before training stops (where `checkpoint` is `best`)."
+    )
     examples: int | None = Field(500, gt=0, description="Look at the first dev examples only; null: all.")
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every rule that is wanted, once; the one that counts first."""
+        return tuple(dict.fromkeys((self.checkpoint, *sorted(self.also))))
+
+    def variant(self, rule: Rule) -> str:
+        """The name of a rule's scores."""
+        return f"average{self.average_of}" if rule == "average" else rule
 
 
 class Hyperparameters(Model):

@@ -99,6 +99,12 @@ class DataSteps(Grid):
         """A dev part that is cut from the training part serves selection; the target then has a test part only."""
         return ("test",) if self.source(dataset).dev is not None else SPLITS
 
+    def _evaluated(self, target: str, language: str) -> list[Part]:
+        """The dev and test parts of a target in one language."""
+        dataset = self.study.targets[target].dataset or target
+        known, splits = self.parts(dataset), self._evaluated_splits(dataset)
+        return [known[split, language] for split in splits if (split, language) in known]
+
     def _check_languages(self, target: str, parts: set[tuple[Split, str]]) -> None:
         # A dataset that names no test files at all is evaluated on dev alone (config/verify.yaml).
         wanted: Split = "test" if any(split == "test" for split, _ in parts) else "dev"
@@ -316,11 +322,14 @@ class DataSteps(Grid):
                 )
             if part is None:
                 continue
-            step = self.prepare(dataset)
             digests[f"{split}:{dataset}"] = part.digest
-            paths.append(str(step.directory / f"{split}.{sources.ENGLISH}.parquet"))
-            steps.append(step)
+            paths.append(self._path(dataset, part))
+            steps.append(self.prepare(dataset))
         return digests, paths, tuple(steps)
+
+    def _path(self, dataset: str, part: Part) -> str:
+        """Where a part of a dataset stands once it is prepared."""
+        return str(self.prepare(dataset).directory / f"{part.split}.{part.language}.parquet")
 
 
 def _for_language(given: str | Mapping[str, str], language: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from xstilts import config, digest, history, tasks
 from xstilts.study.grid import remembered
-from xstilts.study.step import ENCODER, Cell, Part, Seeds, Step
+from xstilts.study.step import ENCODER, Cell, Seeds, Step, Table
 from xstilts.study.training import DECODING, WINDOWS, TrainingSteps
 
 
@@ -18,15 +19,13 @@ class EvaluationSteps(TrainingSteps):
         """Predictions of one checkpoint, for every target that it serves and every language."""
         checkpoint = self._predictor(backbone, intermediate, group, seeds)
         parts, needs = [], {checkpoint: None}
-        for target in self.train_sets()[group]:
-            dataset = self.study.targets[target].dataset or target
-            step = self.prepare(dataset)
-            needs[step] = None
-            for language in self.languages(target):
-                parts.append(self._predicted(target, language, step, backbone, group, checkpoint))
+        for table in self._tables(group):
+            data = self.prepare(self.study.targets[table.target].dataset or table.target)
+            needs[data] = None
+            parts.append(self._predicted(table, data, backbone, group, checkpoint))
         folders = (backbone, intermediate, group, seeds.folder)
-        inputs = {f"{p['task']}/{p['language']}": p["digest"] for p in parts}
-        files = ("record.json", *(f"{p['task']}/{p['language']}.parquet" for p in parts))
+        inputs = {part["name"]: part["digest"] for part in parts}
+        files = ("record.json", *(f"{name}.parquet" for name in inputs))
         payload = {
             "checkpoint": str(checkpoint.directory),
             "parts": parts,
@@ -40,27 +39,34 @@ class EvaluationSteps(TrainingSteps):
             "predict", folders, slice_, inputs, {}, tuple(needs), files=files, payload=payload, detail=detail
         )
 
+    @remembered
+    def _tables(self, group: str) -> list[Table]:
+        """The tables that a checkpoint of a train set gives, those of further rules last."""
+        own = [Table(target, language) for target in self.train_sets()[group] for language in self.languages(target)]
+        if group == ENCODER:
+            return own
+        chosen = self.selection(group)
+        also = ((rule, replace(table, variant=chosen.variant(rule))) for rule in chosen.rules[1:] for table in own)
+        return [*own, *(table for rule, table in also if rule != "oracle" or self._has_dev(table))]
+
+    def _has_dev(self, table: Table) -> bool:
+        return any(part.split == "dev" for part in self._evaluated(table.target, table.language))
+
     def _predict_detail(self, group: str, checkpoint: Step) -> dict[str, Any]:
         return {"checkpoint": checkpoint.digest, **self._predicted_data(group)}
 
     @remembered
     def _predicted_data(self, group: str) -> dict[str, Any]:
         """The data and the code of each table that a checkpoint of the train set gives."""
-        of = [(target, language) for target in self.train_sets()[group] for language in self.languages(target)]
-        data = {f"{t}/{lang}": {"data": {p.split: p.digest for p in self._evaluated(t, lang)}} for t, lang in of}
-        return history.coded(data, {f"{t}/{lang}": self._predict_code(t, group) for t, lang in of})
+        tables = self._tables(group)
+        data = {t.name: {"data": {p.split: p.digest for p in self._evaluated(t.target, t.language)}} for t in tables}
+        return history.coded(data, {t.name: self._predict_code(t.target, group) for t in tables})
 
     @remembered
     def _predict_code(self, target: str, group: str) -> dict[str, str]:
         entries = ["xstilts.evaluation.predict", f"xstilts.tasks.features.{tasks.get(target).kind}"]
         entries += [f"xstilts.evaluation.{m}" for m in ("embed", "search")] if group == ENCODER else []
         return self._code("predict", *entries)
-
-    def _evaluated(self, target: str, language: str) -> list[Part]:
-        """The dev and test parts of a target in one language."""
-        dataset = self.study.targets[target].dataset or target
-        known, splits = self.parts(dataset), self._evaluated_splits(dataset)
-        return [known[split, language] for split in splits if (split, language) in known]
 
     def _predictor(self, backbone: str, intermediate: str, group: str, seeds: Seeds) -> Step:
         if group == ENCODER:
@@ -84,23 +90,23 @@ class EvaluationSteps(TrainingSteps):
         lengths = ("max_length", *(WINDOWS + DECODING if tasks.get(group).kind == "span" else ()))
         return slice_ | {"hyper": {key: hyper[key] for key in lengths}, "retrieval": None}
 
-    def _predicted(
-        self, target: str, language: str, data: Step, backbone: str, group: str, checkpoint: Step
-    ) -> dict[str, Any]:
+    def _predicted(self, table: Table, data: Step, backbone: str, group: str, checkpoint: Step) -> dict[str, Any]:
         """One prediction table: what it is and the digest of everything that defines it."""
-        task = tasks.get(target)
-        parts = {part.split: part.digest for part in self._evaluated(target, language)}
+        task, language = tasks.get(table.target), table.language
+        parts = {part.split: part.digest for part in self._evaluated(table.target, language)}
         defined = [
             self._predict_slice(backbone, group),
-            [target, task.kind, task.labels, language],
+            [table.target, task.kind, task.labels, language, table.variant],
             [checkpoint.digest, parts],
-            self._predict_code(target, group),
+            self._predict_code(table.target, group),
         ]
         return {
-            "task": target,
+            "name": table.name,
+            "task": table.target,
             "kind": task.kind,
             "labels": task.labels,
             "language": language,
+            "variant": table.variant,
             "data": {split: str(data.directory / f"{split}.{language}.parquet") for split in parts},
             "digest": digest.of(defined),
         }
@@ -112,7 +118,10 @@ class EvaluationSteps(TrainingSteps):
         group = self.train_set(cell.target) or ENCODER
         predicted = self.predict(cell.backbone, cell.intermediate, group, cell.seeds)
         parts = [p for p in predicted.payload["parts"] if p["task"] == cell.target]
-        predictions = {p["language"]: f"{predicted.directory}/{cell.target}/{p['language']}.parquet" for p in parts}
+        predictions: dict[str | None, dict[str, str]] = {}
+        for part in parts:
+            place = predictions.setdefault(part["variant"], {})
+            place[part["language"]] = f"{predicted.directory}/{part['name']}.parquet"
         scorer = task.scorer or task.criterion.split(".")[0]
         slice_ = {
             "task": cell.target,
@@ -122,16 +131,17 @@ class EvaluationSteps(TrainingSteps):
             "variant": self._variant(group),
         }
         code = self._code("score", "xstilts.evaluation.score", f"xstilts.metrics.{scorer}")
-        inputs = {p["language"]: p["digest"] for p in parts}
+        inputs = {p["name"].removeprefix(f"{cell.target}/"): p["digest"] for p in parts}
         folders = (cell.backbone, cell.intermediate, cell.target, cell.seeds.folder)
         files = ("scores.json", "examples.parquet", "record.json")
-        payload = {"predictions": predictions}
+        payload = {"predictions": predictions.pop(None), "also": predictions}
         return self._step("score", folders, slice_, inputs, code, (predicted,), files, payload)
 
     def _variant(self, group: str) -> str | None:
         if group == ENCODER:
             return None
-        return config.hyperparameters(self.study, "finetune", group).selection.checkpoint
+        chosen = self.selection(group)
+        return chosen.variant(chosen.checkpoint)
 
     @remembered
     def submissions(self) -> dict[tuple[str, ...], Step]:
@@ -159,7 +169,7 @@ class EvaluationSteps(TrainingSteps):
             scored = self.score(Cell(backbone, intermediate, target, own))
             data = self.prepare(self.study.targets[target].dataset or target)
             needs |= dict.fromkeys((*scored.needs, data))
-            inputs |= {f"{target}/{language}": value for language, value in scored.inputs.items()}
+            inputs |= {f"{target}/{lang}": scored.inputs[lang] for lang in scored.payload["predictions"]}
             for language, path in scored.payload["predictions"].items():
                 test = str(data.directory / f"test.{language}.parquet")
                 parts.append({"task": target, "language": language, "predictions": path, "data": test})

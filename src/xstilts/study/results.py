@@ -14,6 +14,7 @@ from xstilts.revisions import Revisions, is_commit
 from xstilts.study.evaluation import EvaluationSteps
 from xstilts.study.grid import remembered
 from xstilts.study.step import (
+    ENCODER,
     FIGURES,
     FOLDER_OF,
     MODEL_FILES,
@@ -148,9 +149,12 @@ class Plan(EvaluationSteps):
 
     def _headlines(self) -> dict[str, dict[str, str]]:
         """Backbone: target: the variant that stands in the matrix, where there are several."""
-        retrieval = [t for t in self.study.targets if tasks.get(t).kind == "retrieval"]
+        groups = self.train_sets().items()
+        rules = {group: self.selection(group) for group, _ in groups if group != ENCODER}
+        several = {t: str(self._variant(g)) for g, members in groups if g in rules and rules[g].also for t in members}
+        retrieval = self.train_sets().get(ENCODER, [])
         return {
-            name: dict.fromkeys(retrieval, f"layer{backbone.retrieval_layer}")
+            name: several | dict.fromkeys(retrieval, f"layer{backbone.retrieval_layer}")
             for name, backbone in self.study.backbones.items()
         }
 
@@ -184,7 +188,8 @@ class Plan(EvaluationSteps):
     def reads(self, step: Step) -> list[tuple[Step, str]]:
         """Paths that a step reads, each with the step that writes it."""
         if step.phase == "score":
-            return [(step.needs[0], path) for path in step.payload["predictions"].values()]
+            tables = (step.payload["predictions"], *step.payload["also"].values())
+            return [(step.needs[0], path) for of_variant in tables for path in of_variant.values()]
         return [(need, path) for need in step.needs for path in need.outputs]
 
     def settled(self, step: Step) -> bool:

@@ -152,6 +152,20 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Table:
+    """One table of predictions: of a target in a language, by the checkpoint that counts or by a further rule's."""
+
+    target: str
+    language: str
+    variant: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its place below the job's folder, without `.parquet`."""
+        return "/".join(filter(None, (self.target, self.variant, self.language)))
+
+
+@dataclass(frozen=True)
 class Use:
     """A dataset, and the kind and labels with which the study reads it."""
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xstilts import config, tasks
+from xstilts.errors import ConfigError
 from xstilts.files import RECORD
-from xstilts.schema.training import BackboneTraining, Hyperparameters
+from xstilts.schema.training import BackboneTraining, Hyperparameters, Selection
 from xstilts.study.data import DataSteps
 from xstilts.study.grid import remembered
-from xstilts.study.step import MODEL_FILES, NONE, TRAINED_FILES, Seeds, Step
+from xstilts.study.step import MODEL_FILES, NONE, TRAINED_FILES, Part, Seeds, Step
 from xstilts.tasks.base import Task
 from xstilts.training.steps import split
 
@@ -79,6 +80,29 @@ class TrainingSteps(DataSteps):
         folders = (backbone, intermediate, train_set, seeds.folder)
         return self._training("finetune", folders, train_set, datasets, backbone, start, seeds.finetune or 0)
 
+    def selection(self, train_set: str) -> Selection:
+        """Which checkpoints of a fine-tuning are kept."""
+        return config.hyperparameters(self.study, "finetune", train_set).selection
+
+    def _oracle_parts(self, train_set: str) -> list[tuple[str, str, Part]]:
+        """Target, its dataset and a dev part in one of its languages, for all that the oracle of a train set looks at.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        found = [
+            (target, dataset, part)
+            for target in self.train_sets()[train_set]
+            for dataset in [self.study.targets[target].dataset or target]
+            for language in self.languages(target)
+            for part in self._evaluated(target, language)
+            if part.split == "dev"
+        ]
+        if not found:
+            key = f"recipe.{self.study.recipe}.finetune.{train_set}.selection.also"
+            raise ConfigError(key, f"no target of {train_set} has a dev part for `oracle`", "leave it out")
+        return found
+
     def _training(
         self,
         phase: Literal["intermediate", "finetune"],
@@ -92,14 +116,16 @@ class TrainingSteps(DataSteps):
         task = tasks.get(name)
         hyper = config.hyperparameters(self.study, phase, name)
         split(hyper.batch, self.study.compute.ranks, self.study.compute.micro_batch)  # must divide exactly
-        selects = hyper.selection.checkpoint == "best"
+        rules = hyper.selection.rules
+        selects = "best" in rules
+        oracle = self._oracle_parts(name) if "oracle" in rules else []
         train, train_paths, train_steps = self._data(datasets, "train")
         dev, dev_paths, dev_steps = self._data(datasets if selects else (), "dev")
         slice_ = {
             "task": name,
             "kind": task.kind,
             "labels": task.labels,
-            "criterion": task.criterion if selects else None,
+            "criterion": task.criterion if selects or oracle else None,
             "hyper": _bearing(hyper, task),
             "backbone": {"pooling": self.study.backbones[backbone].pooling if task.kind in _POOLED else "cls"},
             "seed": seed,
@@ -110,20 +136,36 @@ class TrainingSteps(DataSteps):
             "checkpoint": str(start.directory),
             "train": train_paths,
             "dev": dev_paths,
+            "target_dev": {f"{target}/{p.language}": self._path(dataset, p) for target, dataset, p in oracle},
             "compute": self._compute(),
         }
-        needs = (start, *dict.fromkeys((*train_steps, *dev_steps)))
-        code = self._code(phase, "xstilts.training.run", *_task_modules(task, selects))
+        oracle_steps = [self.prepare(dataset) for _, dataset, _ in oracle]
+        needs = (start, *dict.fromkeys((*train_steps, *dev_steps, *oracle_steps)))
+        code = self._code(phase, "xstilts.training.run", *_task_modules(task, selects or bool(oracle)))
         inputs = {"checkpoint": start.digest, **train, **dev}
+        inputs |= {f"dev.{part.language}:{dataset}": part.digest for _, dataset, part in oracle}
         return self._step(phase, folders, slice_, inputs, code, needs, files=TRAINED_FILES, payload=payload)
 
 
 def _bearing(hyper: Hyperparameters, task: Task) -> dict[str, Any]:
     """The values that can change a training of the task: those of QA for QA, those of looks at dev where it looks."""
-    looks = hyper.selection.checkpoint == "best"
+    looks = bool({"best", "oracle"} & set(hyper.selection.rules))
     unused = (() if task.kind == "span" else WINDOWS) + (() if task.kind == "span" and looks else DECODING)
     dump = hyper.model_dump(mode="json", exclude=set(unused))
-    return dump if looks else {**dump, "selection": {"checkpoint": "last"}}
+    return {**dump, "selection": _bearing_selection(hyper.selection)}
+
+
+def _bearing_selection(selection: Selection) -> dict[str, Any]:
+    first, *also = selection.rules
+    rules = {first, *also}
+    needed = {
+        "average_of": "average" in rules,
+        "every_steps": rules != {"last"},
+        "patience": first == "best",
+        "examples": bool({"best", "oracle"} & rules),
+    }
+    values = selection.model_dump(mode="json", include={key for key, need in needed.items() if need})
+    return {"checkpoint": first, **({"also": also} if also else {}), **values}
 
 
 def _task_modules(task: Task, selects: bool) -> list[str]:

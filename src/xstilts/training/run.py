@@ -21,12 +21,12 @@ from xstilts.models import checkpoint
 from xstilts.models.encoder import check_length
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
-from xstilts.schema.training import Hyperparameters
+from xstilts.schema.training import Hyperparameters, Rule
 from xstilts.tasks import features
 from xstilts.training.batching import MicroBatches, Order
 from xstilts.training.progress import Progress
 from xstilts.training.resume import Keeper, Part, token
-from xstilts.training.selection import Best, Dev, criterion
+from xstilts.training.selection import ENGLISH, Chosen, Dev, Looks, Weights, criterion
 from xstilts.training.steps import split, total_steps
 from xstilts.training.trainer import TaskTrainer, arguments
 from xstilts.training.work import Work
@@ -42,12 +42,12 @@ def train(job: dict[str, Any]) -> None:
     """Train a fresh head and the encoder below it, and publish them as a checkpoint directory.
 
     Runs as one process or, under torchrun, as one of `compute.ranks`; the first rank writes. The directory opens with
-    AutoModel and holds head.safetensors, head.json, log.jsonl (the learning curve) and record.json, written last. On a
-    CPU the same job gives the same bits.
+    AutoModel and holds head.safetensors, head.json, log.jsonl (the learning curve) and record.json, written last; under
+    `also/<variant>/` the checkpoints of further rules, likewise. On a CPU the same job gives the same bits.
 
     Args:
         job: a TrainJob: name, digest, plan, phase, task, kind, labels, criterion, hyper, backbone, seed, precision,
-            checkpoint, train, dev, compute, output, work.
+            checkpoint, train, dev, target_dev (`target/language`: path; for the oracle), compute, output, work.
 
     Raises:
         UserError: something in the job or its files that a user can mend.
@@ -170,15 +170,16 @@ class _Run:
             rank=args.process_index,
         )
         self._progress = Progress(job["name"], self._batches)
-        self.best = self._selection()
-        parts: dict[str, Part] = {"progress": self._progress, **({"best": self.best} if self.best else {})}
+        self._looks = self._selection()
+        looks = {"looks": self._looks} if self._looks else {}
+        parts: dict[str, Part] = {"progress": self._progress, **looks}
         shape = {key: compute[key] for key in ("device", "ranks", "deepspeed")}
         self._keeper = Keeper(work, shape, compute["state_minutes"], parts, started)
-        callbacks: list[TrainerCallback] = [self._progress, *([self.best] if self.best else []), self._keeper]
+        callbacks: list[TrainerCallback] = [self._progress, *looks.values(), self._keeper]
         self.trainer = TaskTrainer(model, args, part.encoded, self._collate, self._batches, callbacks)
         self._keeper.trainer = self.trainer
-        if self.best:
-            self.best.trainer = self.trainer
+        if self._looks:
+            self._looks.trainer = self.trainer
 
     def train(self) -> None:
         """Train to the end, from where an earlier attempt stopped if there was one.
@@ -195,16 +196,21 @@ class _Run:
     def _collate(self, batch: Sequence[Encoded]) -> dict[str, torch.Tensor]:
         return self._part.features.collate(batch, self._tokenizer.pad_token_id)
 
-    def _selection(self) -> Best | None:
-        selection = self._hyper.selection
-        if selection.checkpoint == "last":
+    def _selection(self) -> Looks | None:
+        chosen = self._hyper.selection
+        if chosen.rules == ("last",):
             return None
-        rows, kind = _first_of_each(self._job["dev"], selection.examples), self._part.features
-        labels = self._part.labels
-        encoded = kind.encode(rows, self._tokenizer, self._hyper, labels)
+        parts = {ENGLISH: self._job["dev"]} if "best" in chosen.rules else {}
+        parts |= {name: [path] for name, path in self._job["target_dev"].items()}
+        return Looks(
+            {name: self._dev(paths).score for name, paths in parts.items()}, chosen, self._work.scratch, self._progress
+        )
+
+    def _dev(self, paths: Sequence[str]) -> Dev:
+        rows, kind = _first_of_each(paths, self._hyper.selection.examples), self._part.features
+        encoded = kind.encode(rows, self._tokenizer, self._hyper, self._part.labels)
         measure, pad = criterion(self._job["criterion"]), self._tokenizer.pad_token_id
-        dev = Dev(kind, rows, encoded, labels, self._hyper, measure, pad)
-        return Best(dev, selection, self._work.scratch, self._progress)
+        return Dev(kind, rows, encoded, self._part.labels, self._hyper, measure, pad)
 
     def finish(self) -> None:
         """Publish the selected weights; to be called by all ranks, for they may have to gather them.
@@ -212,29 +218,46 @@ class _Run:
         Raises:
             StoppedError: a newer attempt has taken over, and will publish.
         """
-        last = {} if self.best else self.trainer.weights()
+        selection = self._hyper.selection
+        last = self.trainer.weights() if "last" in selection.rules else {}
         if not self.trainer.is_world_process_zero():
             return
         if not self._work.owned():
             raise StoppedError("a newer attempt has taken over")
-        self._publish(self.best.weights() if self.best else last)
+        self._publish(Chosen(selection, self._looks, last, self.trainer.state.global_step))
         self._work.remove()
 
-    def _publish(self, state: dict[str, torch.Tensor]) -> None:
-        steps = self.trainer.state.global_step
+    def _publish(self, chosen: Chosen) -> None:
+        rule, *others = chosen.selection.rules
         with files.staged(Path(self._job["output"])) as staging:
-            checkpoint.save(self.trainer.task_model, state, self._job["task"], self._tokenizer, staging)
+            self._save(chosen.weights(rule), staging)
+            folders = {other: staging / checkpoint.ALSO / chosen.selection.variant(other) for other in others}
+            also = {folder.name: self._publish_also(other, chosen, folder) for other, folder in folders.items()}
             lines = (json.dumps(entry) + "\n" for entry in self._progress.curve)
             files.write_text(staging / "log.jsonl", "".join(lines))
             measured = {
                 "rows": self._part.rows,
                 "inputs": len(self._part.encoded),
-                "steps": steps,
-                "epochs": round(steps * self._hyper.batch / len(self._part.encoded), 4),
-                "tokens": self._batches.tokens(steps),
-                "selected_step": self.best.step if self.best else steps,
-                "dev": self.best.score if self.best else None,
+                "steps": chosen.steps,
+                "epochs": round(chosen.steps * self._hyper.batch / len(self._part.encoded), 4),
+                "tokens": self._batches.tokens(chosen.steps),
+                **chosen.facts(rule),
+                "also": also,
                 "wall_seconds": round(self._keeper.seconds, 3),
                 "attempts": self._work.attempts(),
             }
             files.write_json(staging / files.RECORD, provenance.record(self._job, self._started, **measured))
+
+    def _save(self, weights: Weights, directory: Path) -> None:
+        checkpoint.save(self.trainer.task_model, weights, self._job["task"], self._tokenizer, directory)
+
+    def _publish_also(self, rule: Rule, chosen: Chosen, folder: Path) -> Any:
+        """Write the checkpoint of a further rule, the oracle's being several; returns what the record says of it."""
+        if rule != "oracle":
+            self._save(chosen.weights(rule), folder)
+            return chosen.facts(rule)
+        looks = chosen.oracle()
+        for step in {look.step for look in looks.values()}:
+            self._save(chosen.at(step), folder / f"step-{step}")
+        files.write_json(folder / checkpoint.CHOICE, {part: f"step-{look.step}" for part, look in looks.items()})
+        return {part: {"selected_step": look.step, "dev": look.score} for part, look in looks.items()}

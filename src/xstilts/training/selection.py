@@ -1,4 +1,4 @@
-"""Which weights of a training are kept; it looks at the English dev part only."""
+"""Which weights of a training are kept; only the oracle looks at more than the English dev part."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
 
 from xstilts import files
-from xstilts.schema.training import Hyperparameters, Selection
+from xstilts.schema.training import Hyperparameters, Rule, Selection
 from xstilts.tasks.features import Features
 from xstilts.tasks.features.common import Encoded
 
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from xstilts.training.progress import Progress
     from xstilts.training.trainer import TaskTrainer
 
+    Judge = Callable[[TaskModel, torch.device], float]
+
 Criterion = Callable[[Sequence[Any], Sequence[Any]], float]
+Weights = dict[str, torch.Tensor]
+
+ENGLISH = "en"
 
 _BATCH = 32
 
@@ -71,63 +77,148 @@ class Dev:
         return self.features.decode(model(**tensors)["logits"], batch, self.hyper)
 
 
-class Best(TrainerCallback):
-    """Looks at dev every so many steps and at the end, keeps the best weights, stops when patience runs out.
+@dataclass(frozen=True)
+class Look:
+    """A look at dev: the optimizer step and the score."""
+
+    step: int
+    score: float
+
+
+class Looks(TrainerCallback):
+    """Every so many steps and at the end, looks at dev and keeps the weights that a rule may want.
+
+    An equal later look does not replace the best one. Training stops when patience runs out, if the best checkpoint is
+    the one that counts: other rules that are asked for change nothing in it.
+
+    Args:
+        judges: ENGLISH, or `target/language` for the oracle: the score of a model on that dev part.
+        scratch: directory for weights.
 
     Attributes:
-        step, score: of the best look; an equal later one does not replace it.
+        best: by judge.
+        recent: steps of the looks whose weights are averaged.
         trainer: to be set before training.
     """
 
     trainer: TaskTrainer
 
-    def __init__(self, dev: Dev, selection: Selection, work: Path, progress: Progress) -> None:
-        self.step, self.score = 0, float("-inf")
-        self._dev, self._selection, self._progress = dev, selection, progress
-        self._path = work / "best.safetensors"
-        self._looks_since = 0
+    def __init__(self, judges: Mapping[str, Judge], selection: Selection, scratch: Path, progress: Progress) -> None:
+        self.best: dict[str, Look] = {}
+        self.recent: list[int] = []
+        self._judges, self._selection, self._scratch, self._progress = judges, selection, scratch, progress
 
+    @override
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Look, if it is time to."""
-        if state.global_step % self._selection.every_steps and state.global_step < state.max_steps:
+        step = state.global_step
+        if step % self._selection.every_steps and step < state.max_steps:
             return
-        score = self._agreed(self._dev.score(self.trainer.task_model, args.device), args)
-        self._progress.look(state, score)
-        self._looks_since += 1
-        if score > self.score:
-            self.step, self.score, self._looks_since = state.global_step, score, 0
-            self._keep(state)
-        if self._selection.patience is not None and self._looks_since >= self._selection.patience:
+        scores = {name: judge(self.trainer.task_model, args.device) for name, judge in self._judges.items()}
+        for name, score in _agreed(scores, args).items():
+            if name == ENGLISH:
+                self._progress.look(state, score)
+            if name not in self.best or score > self.best[name].score:
+                self.best[name] = Look(step, score)
+        if "average" in self._selection.rules:
+            self.recent = [*self.recent, step][-self._selection.average_of :]
+        self._keep(state)
+        if self._out_of_patience(step):
             control.should_training_stop = True
 
-    def _agreed(self, score: float, args: TrainingArguments) -> float:
-        """The first rank's score: all must stop at the same step, though a GPU's last digits may differ."""
-        if args.world_size == 1:
-            return score
-        agreed = torch.tensor(score, dtype=torch.float64, device=args.device)
-        torch.distributed.broadcast(agreed, 0)
-        return float(agreed)
+    def _out_of_patience(self, step: int) -> bool:
+        chosen = self._selection
+        if chosen.checkpoint != "best" or chosen.patience is None:
+            return False
+        return step - self.best[ENGLISH].step >= chosen.patience * chosen.every_steps
 
     def _keep(self, state: TrainerState) -> None:
-        weights = self.trainer.weights()
-        if state.is_world_process_zero:
-            with files.atomic(self._path) as path:
+        """Write the weights if they are wanted, and remove those that no longer are."""
+        wanted = {self._path(step) for step in self._wanted()}
+        weights = self.trainer.weights() if state.global_step in self._wanted() else None
+        if not state.is_world_process_zero:
+            return
+        if weights is not None:
+            with files.atomic(self._path(state.global_step)) as path:
                 save_file({name: value.detach().cpu().clone() for name, value in weights.items()}, path)
+        for path in set(self._scratch.glob("look-*.safetensors")) - wanted:
+            path.unlink()
+
+    def _wanted(self) -> set[int]:
+        return {look.step for look in self.best.values()} | set(self.recent)
+
+    def _path(self, step: int) -> Path:
+        return self._scratch / f"look-{step}.safetensors"
 
     def state_dict(self) -> dict[str, Any]:
-        """The best look so far, and how long ago it was."""
-        best = {"step": self.step, "score": self.score} if self.step else {}
-        return {**best, "looks_since": self._looks_since}
+        """The best looks and the recent ones."""
+        return {"best": {name: [look.step, look.score] for name, look in self.best.items()}, "recent": self.recent}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the best look back; its weights are in their place already."""
-        self.step, self.score = state.get("step", 0), state.get("score", float("-inf"))
-        self._looks_since = state["looks_since"]
+        """Take the looks back; their weights are in their place already."""
+        self.best = {name: Look(*look) for name, look in state["best"].items()}
+        self.recent = list(state["recent"])
 
     def kept(self) -> list[Path]:
-        """The best look's weights."""
-        return [self._path] if self.step else []
+        """The weights that a rule may want."""
+        return [self._path(step) for step in sorted(self._wanted())]
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The best look's weights."""
-        return load_file(self._path)
+    def at(self, step: int) -> Weights:
+        """The weights of a look."""
+        return load_file(self._path(step))
+
+    def averaged(self) -> Weights:
+        """The mean of the recent looks' weights, summed in float64."""
+        sums: Weights = {}
+        for step in self.recent:
+            weights = self.at(step)
+            sums = {name: sums.get(name, 0) + value.double() for name, value in weights.items()}
+        return {name: (sums[name] / len(self.recent)).to(value.dtype) for name, value in weights.items()}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the rules have chosen of a finished training.
+
+    Attributes:
+        looks: None where `last` is the only rule.
+        last: the weights at the end; empty where no rule wants them.
+        steps: of the training.
+    """
+
+    selection: Selection
+    looks: Looks | None
+    last: Weights
+    steps: int
+
+    def weights(self, rule: Rule) -> Weights:
+        """The weights of a rule other than the oracle."""
+        if rule == "last" or self.looks is None:
+            return self.last
+        return self.looks.averaged() if rule == "average" else self.at(self.looks.best[ENGLISH].step)
+
+    def at(self, step: int) -> Weights:
+        """The weights of a look."""
+        assert self.looks is not None
+        return self.looks.at(step)
+
+    def oracle(self) -> dict[str, Look]:
+        """The oracle's looks, by `target/language`."""
+        return {part: look for part, look in self.looks.best.items() if part != ENGLISH} if self.looks else {}
+
+    def facts(self, rule: Rule) -> dict[str, Any]:
+        """What the record says of a rule's checkpoint: its step, or steps, and its score on English dev."""
+        if rule == "best" and self.looks:
+            look = self.looks.best[ENGLISH]
+            return {"selected_step": look.step, "dev": look.score}
+        averaged = {"averaged_steps": self.looks.recent} if rule == "average" and self.looks else {}
+        return {"selected_step": self.steps, "dev": None, **averaged}
+
+
+def _agreed(scores: dict[str, float], args: TrainingArguments) -> dict[str, float]:
+    """The first rank's scores: all must keep and stop at the same step, though a GPU's last digits may differ."""
+    if args.world_size == 1 or not scores:
+        return scores
+    agreed = torch.tensor(list(scores.values()), dtype=torch.float64, device=args.device)
+    torch.distributed.broadcast(agreed, 0)
+    return dict(zip(scores, agreed.tolist(), strict=True))
