@@ -11,8 +11,9 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO
 
+from xstilts import files
 from xstilts.errors import StartAgainError, StoppedError, UserError
 
 START_AGAIN = 75
@@ -36,10 +37,11 @@ def main(function: str, *alternatives: str) -> None:
         alternatives: `key=module:name`, taken instead if the job has the key.
     """
     arguments = [function, *alternatives, "--", *sys.argv[1:]]
-    job = _parse(arguments)[1]
+    job = _parse(arguments).job
     _end_with_launcher()
-    _set_threads(job)
-    if job.get("compute", {}).get("warm"):
+    _set_environment(job)
+    # A server outside of the SLURM job would escape its limits, one inside would die with it.
+    if job.get("compute", {}).get("warm") and "SLURM_JOB_ID" not in os.environ:
         from xstilts import warm
 
         try:
@@ -53,14 +55,21 @@ def run(arguments: list[str]) -> None:
     """Run the function in this process.
 
     A user's mistake ends in one line, any other failure in a traceback in the log and its last line on the terminal;
-    both exit with 1.
+    both exit with 1. Snakemake runs a failed job again whatever the failure was, but a user's mistake fails again: it is
+    noted beside the job's file, and the attempts after it end at once with the same line.
     """
-    function, job, log = _parse(arguments)
+    function, path, job, log, attempt = _parse(arguments)
     _redirect(log)
+    mistake = path.with_suffix(".mistake")
     try:
+        _heed(mistake, attempt)
         module, name = function.split(":")
         getattr(importlib.import_module(module), name)(job)
-    except (UserError, StoppedError) as error:
+    except UserError as error:
+        files.write_text(mistake, str(error))
+        _say(f"{job['name']}: {error}")
+        raise SystemExit(1) from None
+    except StoppedError as error:
         _say(f"{job['name']}: {error}")
         raise SystemExit(1) from None
     except StartAgainError as error:
@@ -70,6 +79,14 @@ def run(arguments: list[str]) -> None:
         traceback.print_exc()
         _say(f"{job['name']}: {type(error).__name__}: {error} (see {log})")
         raise SystemExit(1) from None
+
+
+def _heed(mistake: Path, attempt: int) -> None:
+    """Stop at a mistake that an earlier attempt found; the first attempt of a run looks afresh."""
+    if attempt > 1 and mistake.exists():
+        raise UserError(mistake.read_text(encoding="utf-8"))
+    if os.environ.get("RANK", "0") == "0":
+        mistake.unlink(missing_ok=True)
 
 
 def _end_with_launcher() -> None:
@@ -91,22 +108,34 @@ def _start_again() -> NoReturn:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _parse(arguments: list[str]) -> tuple[str, Job, Path | None]:
+class _Arguments(NamedTuple):
+    function: str
+    path: Path
+    job: Job
+    log: Path | None
+    attempt: int
+
+
+def _parse(arguments: list[str]) -> _Arguments:
     functions, given = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     parser = argparse.ArgumentParser()
     parser.add_argument("job", type=Path, help="file with the job, one JSON object")
     parser.add_argument("log", type=Path, nargs="?", help="file for all output")
+    parser.add_argument("attempt", type=int, nargs="?", default=1, help="Snakemake's count of its tries, from 1")
     parsed = parser.parse_args(given)
     job: Job = json.loads(parsed.job.read_text(encoding="utf-8"))
     chosen = [f.split("=", 1)[1] for f in functions[1:] if f.split("=", 1)[0] in job]
-    return (chosen or functions)[0], job, parsed.log
+    return _Arguments((chosen or functions)[0], parsed.job, job, parsed.log, parsed.attempt)
 
 
-def _set_threads(job: Job) -> None:
+def _set_environment(job: Job) -> None:
+    """Threads, and no network but for the steps that fetch: compute nodes often have none, and would wait for it."""
     threads = job.get("compute", {}).get("threads", 1)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if job.get("plan", {}).get("step") not in ("prepare", "backbone"):
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def _redirect(log: Path | None) -> None:
