@@ -1,4 +1,5 @@
 # make demo   installs into .venv and runs the mini study to the printed matrix
+# make profile   lets `snakemake --profile slurm` find profiles/slurm from here
 # make test   runs every test; make test-fast the ones that take under a minute together
 # make margins   checks what is asserted of the mini world in three worlds and backbones; tables in results/margins/
 PYTHON ?= python3
@@ -22,6 +23,9 @@ env: .venv/.installed
 
 demo: env
 	@$(BIN)/python -m xstilts.mini.demo $(CORES)
+
+profile:
+	ln -sfn profiles/slurm slurm
 
 test: .venv/.dev
 	$(BIN)/pytest -n 2 --dist loadfile

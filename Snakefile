@@ -30,9 +30,16 @@ wildcard_constraints:
     target="[^/]+",
 
 
+# On a cluster these run where Snakemake does: they take seconds and load no torch.
 localrules:
     all_matrix,
     all_submissions,
+    all_data,
+    preflight,
+    tabulate,
+    figures,
+    verify_published,
+    verify_baseline,
 
 
 include: "workflow/rules/prepare.smk"
@@ -52,6 +59,12 @@ rule all_matrix:
     default_target: True
     input:
         everything,
+
+
+# Every dataset, and the pretrained models that are fetched: what needs the network, for a run on a login node.
+rule all_data:
+    input:
+        fetched,
 
 
 # XTREME submission files, and gold labels in their layout, of every checkpoint.

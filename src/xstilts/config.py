@@ -158,25 +158,24 @@ class Evaluation(Model):
 
 
 class Resources(Model):
-    """What one job of a phase asks the scheduler for; never part of what a result depends on."""
+    """What one job of a phase asks the scheduler for; never part of what a result depends on.
 
-    gpu: int = Field(1, ge=0, le=8)
-    mem_mb: int = Field(64000, gt=0)
-    runtime: int = Field(1440, gt=0, description="Minutes.")
+    GPUs follow from `device` and `ranks`: one per rank of a training, one for a prediction, none for other jobs.
+    """
+
+    mem_mb: int = Field(gt=0, description="MiB of the host's memory; a retry asks for half as much again.")
+    runtime: int = Field(gt=0, description="Minutes; a retry of what cannot resume asks for as much again.")
 
 
-def _phase_resources() -> dict[str, Resources]:
-    light = Resources(gpu=0, mem_mb=8000, runtime=60)
-    heavy = Resources()
-    return {
-        "prepare": Resources(gpu=0, mem_mb=32000, runtime=240),
-        "backbone": Resources(gpu=0, mem_mb=32000, runtime=240),
-        "intermediate": heavy,
-        "finetune": heavy,
-        "predict": Resources(runtime=480),
-        "score": light,
-        "tabulate": light,
-    }
+_RESOURCES = {
+    "prepare": {"mem_mb": 32000, "runtime": 240},
+    "backbone": {"mem_mb": 32000, "runtime": 240},
+    "intermediate": {"mem_mb": 64000, "runtime": 1440},
+    "finetune": {"mem_mb": 64000, "runtime": 1440},
+    "predict": {"mem_mb": 64000, "runtime": 480},
+    "score": {"mem_mb": 8000, "runtime": 60},
+    "tabulate": {"mem_mb": 8000, "runtime": 60},
+}
 
 
 class Compute(Model):
@@ -196,15 +195,20 @@ class Compute(Model):
         15, ge=0, description="Minutes between saves of what an interrupted training goes on from; 0: every step."
     )
     resources: dict[str, Resources] = Field(
-        default_factory=_phase_resources, description="Per phase: GPUs, memory, minutes.", validate_default=True
+        default_factory=lambda: dict(_RESOURCES),
+        description="Per phase: memory of one job in MiB, and minutes.",
+        validate_default=True,
     )
 
-    @field_validator("resources", mode="after")
+    @field_validator("resources", mode="before")
     @classmethod
-    def _every_phase(cls, given: dict[str, Resources]) -> dict[str, Resources]:
+    def _every_phase(cls, given: Any) -> Any:
+        """A phase needs to be given only what differs from what it asks for anyway."""
+        if not isinstance(given, Mapping):
+            return given
         for phase in given:
-            _known(phase, _phase_resources(), "compute.resources", "phase")
-        return {**_phase_resources(), **given}
+            _known(phase, _RESOURCES, "compute.resources", "phase")
+        return deep_merge(_RESOURCES, given)
 
 
 class Report(Model):

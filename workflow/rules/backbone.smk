@@ -8,16 +8,14 @@ rule backbone:
         log_of("backbone"),
     benchmark:
         benchmark_of("backbone")
+    priority: PRIORITY["backbone"]
     conda:
         "../../envs/xstilts.yaml"
     threads: COMPUTE.threads
     resources:
-        gpu=gpus_of("backbone"),
-        nodes=1,
-        mem_mb=resource_of("backbone", "mem_mb"),
-        runtime=resource_of("backbone", "runtime"),
+        **asks("backbone"),
     params:
         job=job_of("backbone"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/backbone.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/backbone.py {params.job:q} {log:q} {resources.attempt}"

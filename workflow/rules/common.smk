@@ -1,13 +1,16 @@
 # What the rules share: the plan, and the functions by which a rule finds its step in it. No rule stands here.
 import atexit
 import gc
+import logging
 import shlex
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
 
-from xstilts import revisions
+from xstilts import revisions, site
 from xstilts.config import load
 from xstilts.errors import UserError
 from xstilts.explain import report
@@ -27,20 +30,33 @@ def lock_path():
 
 
 def open_plan():
-    """The plan of the study; a mistake in the config ends in one line."""
+    """The plan of the study and what the site asks; a mistake in a config ends in one line."""
     try:
         plan = Plan(load(config), revisions=revisions.read(lock_path()))
         plan.steps()
+        asked = site.read()
     except UserError as error:
         sys.exit(f"xstilts: {error}")
     if workflow.is_main_process:
         notices(plan)
         changed_libraries(plan)
-    return plan
+    return plan, asked
 
 
-PLAN = open_plan()
+PLAN, SITE = open_plan()
 COMPUTE = PLAN.study.compute
+# Phases whose resources stand under another's name in the config.
+ASKS_LIKE = {"submission": "score", "overlap": "tabulate", "verify": "tabulate"}
+RESUMABLE = ("backbone", "intermediate", "finetune")
+# The critical path first: what others wait for is submitted before what ends a path.
+PRIORITY = {
+    "prepare": 50,
+    "backbone": 50,
+    "intermediate": 40,
+    "finetune": 30,
+    "predict": 20,
+}
+TAIL = 20
 LIGHT = ("score", "tabulate", "figures", "verify_published", "verify_baseline")
 FOLDERS = {
     "world": (),
@@ -156,21 +172,60 @@ def python():
     return shlex.quote(sys.executable)
 
 
-def resource_of(phase, name):
-    """What a job of the phase asks the scheduler for."""
-    return getattr(COMPUTE.resources[RULE_FILES[phase]], name)
-
-
 def gpus_of(phase):
-    """GPUs of a job; none on a study that runs on CPUs."""
-    return resource_of(phase, "gpu") if COMPUTE.device == "cuda" else 0
+    """GPUs of a job: one per rank of a training, one for a prediction; none on a study that runs on CPUs."""
+    gpus = {"intermediate": COMPUTE.ranks, "finetune": COMPUTE.ranks, "predict": 1}
+    return gpus.get(phase, 0) if COMPUTE.device == "cuda" else 0
+
+
+def asks(phase):
+    """Resources of a phase's jobs: GPUs on one node, memory, time, the site's account and the like, the attempt.
+
+    An attempt that follows another asks for half as much memory more, and for more time where it begins again. Never
+    `tasks`: the plugin would start the job once per task, each with one of its GPUs.
+    """
+    group = ASKS_LIKE.get(RULE_FILES[phase], RULE_FILES[phase])
+    resources = COMPUTE.resources[group]
+    given = workflow.resource_settings.default_resources
+    return {
+        **{
+            name: value
+            for name, value in SITE.resources(gpus_of(phase)).items()
+            if name in ("gpu", "nodes") or given is None or name not in given.parsed
+        },
+        "mem_mb": lambda wildcards, attempt: resources.mem_mb * (1 + attempt) // 2,
+        "runtime": lambda wildcards, attempt: resources.runtime
+        * (1 if phase in RESUMABLE else attempt),
+        "attempt": lambda wildcards, attempt: attempt,
+    }
 
 
 def launcher(phase):
-    """How a training starts: one process, or one per rank on this node."""
-    if COMPUTE.ranks == 1:
-        return python()
-    return f"{python()} -m xstilts.training.launch {COMPUTE.ranks}"
+    """How a job starts: with GPUs of its own, and a training as one process or one per rank on this node."""
+    gpus, ranks = gpus_of(phase), COMPUTE.ranks if phase != "predict" else 1
+    lease = [f"{python()} -m xstilts.lease {gpus}"] if gpus else []
+    training = f"{python()} -m xstilts.training.launch {ranks}"
+    return " ".join([*lease, training if ranks > 1 else python()])
+
+
+class Tails(logging.Handler):
+    """Shows the last lines of a failed job's logs where the user looks, which may be another machine than the job's."""
+
+    def emit(self, record):
+        """Called for every event of Snakemake."""
+        if getattr(record, "event", None) != LogEvent.JOB_ERROR:
+            return
+        for path in map(Path, record.log):
+            lines = (
+                path.read_text(errors="replace").splitlines() if path.exists() else []
+            )
+            if lines:
+                tail = "\n    ".join(lines[-TAIL:])
+                print(f"xstilts: {path} ends with\n    {tail}", file=sys.stderr)
+
+
+if workflow.is_main_process:
+    logger.addHandler(Tails())
 
 
 def print_matrix():
@@ -230,3 +285,14 @@ def everything(wildcards):
 def submissions(wildcards):
     """The records of every submission."""
     return [path for step in PLAN.submissions().values() for path in step.outputs]
+
+
+def fetched(wildcards):
+    """Datasets as they are prepared, and models that come from the hub or a directory."""
+    return [
+        path
+        for step in PLAN.steps()
+        if step.phase == "prepare"
+        or (step.phase == "backbone" and "training" not in step.slice)
+        for path in step.outputs
+    ]

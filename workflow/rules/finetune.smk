@@ -8,16 +8,14 @@ rule finetune:
         log_of("finetune"),
     benchmark:
         benchmark_of("finetune")
+    priority: PRIORITY["finetune"]
     conda:
         "../../envs/xstilts.yaml"
     threads: COMPUTE.ranks * COMPUTE.threads
     resources:
-        gpu=gpus_of("finetune"),
-        nodes=1,
-        mem_mb=resource_of("finetune", "mem_mb"),
-        runtime=resource_of("finetune", "runtime"),
+        **asks("finetune"),
     params:
         job=job_of("finetune"),
         launcher=launcher("finetune"),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/finetune.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/finetune.py {params.job:q} {log:q} {resources.attempt}"

@@ -8,16 +8,14 @@ rule intermediate:
         log_of("intermediate"),
     benchmark:
         benchmark_of("intermediate")
+    priority: PRIORITY["intermediate"]
     conda:
         "../../envs/xstilts.yaml"
     threads: COMPUTE.ranks * COMPUTE.threads
     resources:
-        gpu=gpus_of("intermediate"),
-        nodes=1,
-        mem_mb=resource_of("intermediate", "mem_mb"),
-        runtime=resource_of("intermediate", "runtime"),
+        **asks("intermediate"),
     params:
         job=job_of("intermediate"),
         launcher=launcher("intermediate"),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/intermediate.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/intermediate.py {params.job:q} {log:q} {resources.attempt}"

@@ -10,10 +10,9 @@ rule overlap:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("tabulate", "mem_mb"),
-        runtime=resource_of("tabulate", "runtime"),
+        **asks("overlap"),
     params:
         job=job_of("overlap"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/overlap.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/overlap.py {params.job:q} {log:q} {resources.attempt}"

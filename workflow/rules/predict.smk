@@ -15,16 +15,14 @@ for train_set in PLAN.train_sets():
             benchmark_of("predict")
         wildcard_constraints:
             train_set=train_set,
+        priority: PRIORITY["predict"]
         conda:
             "../../envs/xstilts.yaml"
         threads: COMPUTE.threads
         resources:
-            gpu=gpus_of("predict"),
-            nodes=1,
-            mem_mb=resource_of("predict", "mem_mb"),
-            runtime=resource_of("predict", "runtime"),
+            **asks("predict"),
         params:
             job=job_of("predict"),
-            python=python(),
+            launcher=launcher("predict"),
         shell:
-            "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/predict.py {params.job:q} {log:q}"
+            "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.launcher} workflow/scripts/predict.py {params.job:q} {log:q} {resources.attempt}"

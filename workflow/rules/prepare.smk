@@ -10,13 +10,12 @@ rule world:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("world", "mem_mb"),
-        runtime=resource_of("world", "runtime"),
+        **asks("world"),
     params:
         job=job_of("world"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/world.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/world.py {params.job:q} {log:q} {resources.attempt}"
 
 
 # Every missing file is named at once, before anything else runs.
@@ -31,13 +30,12 @@ rule preflight:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("preflight", "mem_mb"),
-        runtime=resource_of("preflight", "runtime"),
+        **asks("preflight"),
     params:
         job=job_of("preflight"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/preflight.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/preflight.py {params.job:q} {log:q} {resources.attempt}"
 
 
 # Each dataset is read, verified and converted once for the whole study.
@@ -48,14 +46,14 @@ rule prepare:
         pattern("prepare", "record.json"),
     log:
         log_of("prepare"),
+    priority: PRIORITY["prepare"]
     conda:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("prepare", "mem_mb"),
-        runtime=resource_of("prepare", "runtime"),
+        **asks("prepare"),
     params:
         job=job_of("prepare"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/prepare.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/prepare.py {params.job:q} {log:q} {resources.attempt}"

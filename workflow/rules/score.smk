@@ -10,10 +10,9 @@ rule score:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("score", "mem_mb"),
-        runtime=resource_of("score", "runtime"),
+        **asks("score"),
     params:
         job=job_of("score"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/score.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/score.py {params.job:q} {log:q} {resources.attempt}"

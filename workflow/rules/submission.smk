@@ -10,10 +10,9 @@ rule submission:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("score", "mem_mb"),
-        runtime=resource_of("score", "runtime"),
+        **asks("submission"),
     params:
         job=job_of("submission"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/submission.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/submission.py {params.job:q} {log:q} {resources.attempt}"

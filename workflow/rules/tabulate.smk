@@ -10,13 +10,12 @@ rule tabulate:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("tabulate", "mem_mb"),
-        runtime=resource_of("tabulate", "runtime"),
+        **asks("tabulate"),
     params:
         job=job_of("tabulate"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/tabulate.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/tabulate.py {params.job:q} {log:q} {resources.attempt}"
 
 
 # The tables as figures.
@@ -31,10 +30,9 @@ rule figures:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("figures", "mem_mb"),
-        runtime=resource_of("figures", "runtime"),
+        **asks("figures"),
     params:
         job=job_of("figures"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/figures.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/figures.py {params.job:q} {log:q} {resources.attempt}"

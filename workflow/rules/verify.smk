@@ -11,13 +11,12 @@ rule verify_published:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("tabulate", "mem_mb"),
-        runtime=resource_of("tabulate", "runtime"),
+        **asks("verify_published"),
     params:
         job=job_of("verify_published"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_published.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_published.py {params.job:q} {log:q} {resources.attempt}"
 
 
 # Every target's score after fine-tuning alone.
@@ -32,10 +31,9 @@ rule verify_baseline:
         "../../envs/xstilts.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("tabulate", "mem_mb"),
-        runtime=resource_of("tabulate", "runtime"),
+        **asks("verify_baseline"),
     params:
         job=job_of("verify_baseline"),
         python=python(),
     shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_baseline.py {params.job:q} {log:q}"
+        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/verify_baseline.py {params.job:q} {log:q} {resources.attempt}"
