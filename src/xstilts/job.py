@@ -55,8 +55,8 @@ def run(arguments: list[str]) -> None:
     """Run the function in this process.
 
     A user's mistake ends in one line, any other failure in a traceback in the log and its last line on the terminal;
-    both exit with 1. Snakemake runs a failed job again whatever the failure was, but a user's mistake fails again: it is
-    noted beside the job's file, and the attempts after it end at once with the same line.
+    both exit with 1. Snakemake runs a failed job again whatever the failure was, but a user's mistake fails again: it
+    is noted beside the job's file, and the attempts after it end at once with the same line.
     """
     function, path, job, log, attempt = _parse(arguments)
     _redirect(log)

@@ -2,11 +2,11 @@
 
     python -m xstilts.lease NUMBER COMMAND…
 
-Snakemake counts GPUs (`--resources gpu=4`) but does not say which: without this every job would take the first. A GPU is
-leased by a lock on a file, which the command inherits: the kernel frees it with the last process that holds it, however
-that ends. What may be leased is CUDA_VISIBLE_DEVICES, where it is set, or every GPU of the machine. Below SLURM the
-names of devices hold within one allocation, so its leases are its own; a job that was given just what it needs gets
-that at once.
+Snakemake counts GPUs (`--resources gpu=4`) but does not say which: without this every job would take the first. A GPU
+is leased by a lock on a file, which the command inherits: the kernel frees it with the last process that holds it,
+however that ends. What may be leased is CUDA_VISIBLE_DEVICES, where it is set, or every GPU of the machine. Below
+SLURM the names of devices hold within one allocation, so its leases are its own; a job that was given just what it
+needs gets that at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def pool() -> list[str]:
     found = [name.strip() for name in names if name.strip()]
     if not found:
         where = f"{_VISIBLE} is empty" if given is not None else "nvidia-smi names none"
-        raise UserError(f"no GPU is visible to this job: {where}; ask the scheduler for one, or set compute.device: cpu")
+        raise UserError(
+            f"no GPU is visible to this job: {where}; ask the scheduler for one, or set compute.device: cpu"
+        )
     return found
 
 

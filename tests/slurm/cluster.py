@@ -1,7 +1,8 @@
 """A real SLURM of two nodes on this host, from Debian's packages, for tests and campaigns.
 
-The packages are unpacked into a directory of their own (`tests/slurm/unpack.sh`), never installed: with SLURM's clients on
-the PATH and no slurmctld that answers, the executor plugin makes every start of Snakemake wait for ten seconds.
+The packages are unpacked into a directory of their own (`tests/slurm/unpack.sh`), never installed: with SLURM's
+clients on the PATH and no slurmctld that answers, the executor plugin makes every start of Snakemake wait for ten
+seconds.
 
     python -m tests.slurm.cluster        # starts one, prints the environment to use, stops it at Ctrl-C
 """
@@ -178,7 +179,12 @@ class Cluster:
         (self.base / "gres.conf").write_text(gres)
 
     def _munge_files(self) -> list[str]:
-        files = {"socket": "munge.socket", "pid-file": "munged.pid", "log-file": "munged.log", "seed-file": "munge.seed"}
+        files = {
+            "socket": "munge.socket",
+            "pid-file": "munged.pid",
+            "log-file": "munged.log",
+            "seed-file": "munge.seed",
+        }
         return [f"--{option}={self.base / name}" for option, name in files.items()]
 
     def _start_database(self) -> None:

@@ -179,7 +179,7 @@ CONFIG_EDITS: dict[str, tuple[dict[str, Any], Units]] = {
     "micro-batch": ({"compute": {"micro_batch": 4}}, NOTHING),
     "device": ({"compute": {"device": "cuda"}}, NOTHING),
     "deepspeed": ({"compute": {"deepspeed": {"zero_stage": 3}}}, NOTHING),
-    "resources": ({"compute": {"resources": {"finetune": {"mem_mb": 1, "gpu": 8}}}}, NOTHING),
+    "resources": ({"compute": {"resources": {"finetune": {"mem_mb": 1, "runtime": 8}}}}, NOTHING),
     "inference batch": ({"evaluation": {"batch_tokens": 99}}, NOTHING),
     "terminal output": ({"report": {"print_matrix": False}}, NOTHING),
     "unused recipe": ({"recipes": {"other": {"based_on": "jiant"}}}, NOTHING),

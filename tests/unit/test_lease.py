@@ -87,7 +87,11 @@ def test_names_of_devices_are_kept_as_the_scheduler_gave_them(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("visible", "number", "line"),
     [
-        ("0,1", 3, "xstilts: 3 GPUs are wanted, but 2 visible (0,1); ask the scheduler for 3, or lower compute.ranks\n"),
+        (
+            "0,1",
+            3,
+            "xstilts: 3 GPUs are wanted, but 2 visible (0,1); ask the scheduler for 3, or lower compute.ranks\n",
+        ),
         ("", 1, "xstilts: no GPU is visible to this job: CUDA_VISIBLE_DEVICES is empty; ask the scheduler for one"),
     ],
 )

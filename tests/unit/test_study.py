@@ -97,7 +97,7 @@ def test_a_finetune_learning_rate_reaches_its_own_train_set_only() -> None:
     "raw",
     [
         {"compute": {"ranks": 2, "threads": 2, "micro_batch": 4}},
-        {"compute": {"resources": {"finetune": {"gpu": 2}}}},
+        {"compute": {"resources": {"finetune": {"runtime": 2}}}},
         {"evaluation": {"batch_tokens": 1024}},
         {"report": {"print_matrix": False}},
     ],
