@@ -51,6 +51,7 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/submission.smk"
 include: "workflow/rules/overlap.smk"
 include: "workflow/rules/tabulate.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/verify.smk"
 
 

@@ -216,6 +216,9 @@ class Report(Model):
 
     figure_formats: tuple[Literal["svg", "png"], ...] = Field(("svg", "png"), description="Files of each figure.")
     delta_range: Number | None = Field(None, gt=0, description="Ends of the delta colour scale; null: from the data.")
+    oracle: bool = Field(
+        False, description="Also show, labelled so, what choosing the best intermediate on test would give."
+    )
     print_matrix: bool = Field(True, description="Show the matrix on the terminal at the end of a run.")
 
 

@@ -46,7 +46,12 @@ def open_plan():
 PLAN, SITE = open_plan()
 COMPUTE = PLAN.study.compute
 # Phases whose resources stand under another's name in the config.
-ASKS_LIKE = {"submission": "score", "overlap": "tabulate", "verify": "tabulate"}
+ASKS_LIKE = {
+    "submission": "score",
+    "overlap": "tabulate",
+    "verify": "tabulate",
+    "report": "tabulate",
+}
 RESUMABLE = ("backbone", "intermediate", "finetune")
 # The critical path first: what others wait for is submitted before what ends a path.
 PRIORITY = {
@@ -57,7 +62,16 @@ PRIORITY = {
     "predict": 20,
 }
 TAIL = 20
-LIGHT = ("score", "tabulate", "figures", "verify_published", "verify_baseline")
+LIGHT = (
+    "score",
+    "tabulate",
+    "figures",
+    "selection",
+    "significance",
+    "report",
+    "verify_published",
+    "verify_baseline",
+)
 FOLDERS = {
     "world": (),
     "preflight": (),
@@ -71,6 +85,9 @@ FOLDERS = {
     "overlap": (),
     "tabulate": (),
     "figures": (),
+    "selection": (),
+    "significance": (),
+    "report": (),
     "verify_published": (),
     "verify_baseline": (),
 }

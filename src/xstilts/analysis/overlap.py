@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 import sys
 import time
 import unicodedata
@@ -21,6 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from xstilts import files, provenance
+from xstilts.analysis.publish import forget_others
 from xstilts.errors import DataError
 
 Example = tuple[str, ...]
@@ -41,8 +41,7 @@ def overlap(job: Mapping[str, Any]) -> None:
     """
     started = time.time()
     receipt = Path(job["output"])
-    for other in receipt.parent.glob("*"):
-        shutil.rmtree(other)
+    forget_others(receipt)
     rows = list(table(job["training"], job["tests"]))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])

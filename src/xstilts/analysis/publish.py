@@ -18,8 +18,13 @@ def publish(write: Callable[[Job], None], job: Job, place: Path) -> None:
     The paths in `place` hold one configuration at a time, so the receipts of others go before anything is written.
     """
     receipt = Path(job["output"])
-    for other in receipt.parent.glob("*"):
-        shutil.rmtree(other)
+    forget_others(receipt)
     write({**job, "output": str(place)})
     receipt.mkdir(parents=True)
     (place / RECORD).replace(receipt / RECORD)
+
+
+def forget_others(receipt: Path) -> None:
+    """Remove the receipts of other configurations, whose files are about to be written over."""
+    for other in receipt.parent.glob("*"):
+        shutil.rmtree(other)

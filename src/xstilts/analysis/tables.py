@@ -26,8 +26,8 @@ AVERAGE = "avg"
 AVERAGES = (AVERAGE, "avg_without_retrieval")
 NAMES = ("cells", "matrix", "deltas", "per_language")
 
-_KEYS = ["study", "backbone", "intermediate", "target", "regime", "variant", "language", "split",
-         "seed_intermediate", "seed_finetune", "metric"]  # fmt: skip
+SEEDS = ["seed_intermediate", "seed_finetune"]
+_KEYS = ["study", "backbone", "intermediate", "target", "regime", "variant", "language", "split", *SEEDS, "metric"]
 _CELLS = [*_KEYS, "value", "n"]
 _GROUP = ["backbone", "intermediate", "target", "split", "language", "metric"]
 
@@ -38,7 +38,9 @@ def make(job: dict[str, Any]) -> None:
 
 
 def write_tables(job: Mapping[str, Any]) -> None:
-    """Write cells.csv, matrix.csv, deltas.csv, per_language.csv and provenance.csv, then record.json.
+    """Write cells.csv, its parts cells-dev.csv and cells-test.csv, and what derives from it, then record.json.
+
+    What selects is given cells-dev.csv, so that it cannot reach a test score.
 
     Args:
         job: `name`, `digest`, `plan`; `cells`: a list of {`cell`: {study, backbone, intermediate, target,
@@ -56,13 +58,16 @@ def write_tables(job: Mapping[str, Any]) -> None:
     tables = dict(zip(NAMES, (cells, whole, deltas(whole), rows), strict=True))
     with files.staged(Path(job["output"])) as directory:
         for name, table in tables.items():
-            _write(directory / f"{name}.csv", table)
+            write(directory / f"{name}.csv", table)
+        for split in SPLITS:
+            write(directory / f"cells-{split}.csv", cells[cells["split"] == split])
         write_origins(job["cells"], Path(job["root"]), directory)
         counts = {name: len(table) for name, table in tables.items()}
         files.write_json(directory / files.RECORD, provenance.record(dict(job), started, rows=counts))
 
 
-def _write(path: Path, table: pd.DataFrame) -> None:
+def write(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, values with eight decimals."""
     numbers = table.select_dtypes("float").round(8) + 0.0  # no minus zero
     text = table.assign(**{str(name): numbers[name] for name in numbers})
     text.to_csv(path, index=False, float_format="%.11g", lineterminator="\n")

@@ -56,7 +56,8 @@ def score(job: dict[str, Any]) -> None:
     """Score the prediction tables of one cell: `scores.json`, `examples.parquet`, then `record.json`, in its directory.
 
     `scores.json` holds `rows` (variant, language, split, metric, value in percent, n examples; language "avg" is
-    XTREME's mean over the languages) and `notes`; `examples.parquet` what each example adds to the headline score.
+    XTREME's mean over the languages), `notes`, and of classification `chance` (split, language, percent of the most
+    frequent label); `examples.parquet` what each example adds to the headline score.
 
     Args:
         job: a ScoreJob: name, digest, plan, kind, metrics, scorer (a module of `xstilts.metrics`), variant (None for
@@ -73,8 +74,11 @@ def score(job: dict[str, Any]) -> None:
     mining = "score" in parts[0].table.column_names
     scored = _mined(parts, metric) if mining else [_scored(part, metric, job) for part in parts]
     rows = [*_rows(scored, job["metrics"]), *_averages(scored, job["metrics"])]
+    chance = list(_chances(parts)) if job["kind"] == "pair" else []
     output = Path(job["output"])
-    files.write_json(output / "scores.json", {"rows": rows, "notes": [_MINING_NOTE] if mining else []})
+    files.write_json(
+        output / "scores.json", {"rows": rows, "notes": [_MINING_NOTE] if mining else [], "chance": chance}
+    )
     _write_examples(scored, output / "examples.parquet")
     files.write_json(output / files.RECORD, provenance.record(job, started, rows=len(rows)))
 
@@ -83,6 +87,12 @@ def _parts(predictions: Mapping[str, str], variant: str) -> list[Part]:
     found = [part for language, path in predictions.items() for part in parts_of(language, Path(path), variant)]
     _check_complete(found)
     return found
+
+
+def _chances(parts: Iterable[Part]) -> Iterator[dict[str, Any]]:
+    for part in parts:
+        most = Counter(part.table["gold"].to_pylist()).most_common(1)[0][1]
+        yield {"split": part.split, "language": part.language, "value": 100 * most / part.table.num_rows}
 
 
 def _write_examples(scored: Iterable[_Scored], path: Path) -> None:

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from xstilts import config, tasks
 from xstilts.config import Study
 from xstilts.errors import UserError
 from xstilts.revisions import Revisions, is_commit
-from xstilts.study.evaluation import EvaluationSteps
 from xstilts.study.grid import remembered
+from xstilts.study.report import ReportSteps
 from xstilts.study.step import (
-    ENCODER,
     FIGURES,
     FOLDER_OF,
     MODEL_FILES,
     NONE,
-    REGIME,
-    TABLES,
+    REPORTED,
     TRAINED_FILES,
-    Cell,
     Phase,
     Step,
 )
 
 
-class Plan(EvaluationSteps):
+class Plan(ReportSteps):
     """All steps of a study."""
 
     def __init__(self, study: Study, results: Path = Path("results"), revisions: Revisions | None = None) -> None:
@@ -56,26 +52,6 @@ class Plan(EvaluationSteps):
         payload = {"training": training, "tests": tests, "table": table}
         code = self._code("overlap", "xstilts.analysis.overlap")
         return self._step("overlap", (), {}, inputs, code, tuple(needs), payload=payload, published=(table,))
-
-    @remembered
-    def tabulate(self) -> Step:
-        """The study's tables, from every score."""
-        cells, inputs, needs = self._score_files(self.cells())
-        slice_ = {
-            "study": self.study.study,
-            "targets": list(self.study.targets),
-            "intermediates": list(self.intermediates),
-            "headline_variants": self._headlines(),
-        }
-        payload = {
-            "cells": cells,
-            "tables": str(self.root / "tables"),
-            "root": str(self.root),
-            "left_out": self.left_out,
-        }
-        code = self._code("tabulate", "xstilts.analysis.tables", "xstilts.analysis.terminal")
-        published = tuple(str(self.root / "tables" / name) for name in TABLES)
-        return self._step("tabulate", (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
 
     @remembered
     def figures(self) -> Step:
@@ -118,46 +94,6 @@ class Plan(EvaluationSteps):
         payload = {"cells": cells, "place": str(place)}
         return self._step(phase, (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
 
-    def _model(self, backbone: str) -> dict[str, Any]:
-        """What a comparison must say of a backbone; its name is the hub's, without the owner, or the config's."""
-        given = self.study.backbones[backbone]
-        return {
-            "model": given.hub.split("/")[-1] if given.hub else backbone,
-            "hub": given.hub,
-            "revision": self._model_revision(backbone),
-            "retrieval_layer": given.retrieval_layer,
-            "retrieval_length": config.retrieval_length(self.study),
-            "precision": self.study.compute.precision,
-        }
-
-    def _score_files(self, cells: Iterable[Cell]) -> tuple[list[dict[str, Any]], dict[str, str], list[Step]]:
-        """Cells with their score files, the files' digests by place, and the steps that write them."""
-        steps = [(cell, self.score(cell)) for cell in cells]
-        files = [{"cell": self._identity(c), "scores": str(step.directory / "scores.json")} for c, step in steps]
-        return files, {"/".join(step.folders): step.digest for _, step in steps}, [step for _, step in steps]
-
-    def _identity(self, cell: Cell) -> dict[str, Any]:
-        return {
-            "study": self.study.study,
-            "backbone": cell.backbone,
-            "intermediate": cell.intermediate,
-            "target": cell.target,
-            "regime": REGIME,
-            "seed_intermediate": cell.seeds.intermediate,
-            "seed_finetune": cell.seeds.finetune,
-        }
-
-    def _headlines(self) -> dict[str, dict[str, str]]:
-        """Backbone: target: the variant that stands in the matrix, where there are several."""
-        groups = self.train_sets().items()
-        rules = {group: self.selection(group) for group, _ in groups if group != ENCODER}
-        several = {t: str(self._variant(g)) for g, members in groups if g in rules and rules[g].also for t in members}
-        retrieval = self.train_sets().get(ENCODER, [])
-        return {
-            name: several | dict.fromkeys(retrieval, f"layer{backbone.retrieval_layer}")
-            for name, backbone in self.study.backbones.items()
-        }
-
     def step(self, phase: Phase, folders: tuple[str, ...]) -> Step:
         """The step at a place in the results.
 
@@ -167,6 +103,8 @@ class Plan(EvaluationSteps):
         self._build()
         if phase == "submission":
             self.submissions()
+        if phase in REPORTED:
+            self.report()
         if (phase, folders) not in self._steps:
             raise UserError(f"study {self.study.study!r} has no step {'/'.join((phase, *folders))}")
         return self._steps[phase, folders]
@@ -190,20 +128,26 @@ class Plan(EvaluationSteps):
         if step.phase == "score":
             tables = (step.payload["predictions"], *step.payload["also"].values())
             return [(step.needs[0], path) for of_variant in tables for path in of_variant.values()]
+        if step.phase == "selection":
+            return [(step.needs[0], step.payload["dev"])]
+        if step.phase == "report":
+            return [(need, path) for need in step.needs for path in need.published]
         return [(need, path) for need in step.needs for path in need.outputs]
 
     def settled(self, step: Step) -> bool:
         """Will this run leave the step's outputs as they are? If not, what reads them runs too."""
         if step.phase == "score":
             return step.done and all(Path(path).exists() for _, path in self.reads(step))
-        if step.phase == "tabulate":
+        if step.phase in ("tabulate", "selection", "significance", "report"):
             return step.done and all(self.settled(need) for need in step.needs)
         return True  # its missing files alone decide
 
     def steps(self) -> list[Step]:
         """Every step of the matrix, upstream first within a cell."""
         self._build()
-        return [step for step in self._steps.values() if step.phase != "submission" and self.wanted(step)]
+        return [
+            step for step in self._steps.values() if step.phase not in ("submission", *REPORTED) and self.wanted(step)
+        ]
 
     def wanted(self, step: Step) -> bool:
         """A study that trains nothing has no overlap to tell of."""

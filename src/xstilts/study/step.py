@@ -17,7 +17,18 @@ REGIME = "zero-shot"
 SPLITS: tuple[Split, ...] = ("dev", "test")
 MODEL_FILES = ("model.safetensors", "config.json", "tokenizer.json", "record.json")
 TRAINED_FILES = (*MODEL_FILES, "head.safetensors", "head.json", "log.jsonl")
-TABLES = ("cells.csv", "matrix.csv", "deltas.csv", "per_language.csv", "provenance.csv")
+TABLES = (
+    "cells.csv",
+    "cells-dev.csv",
+    "cells-test.csv",
+    "matrix.csv",
+    "deltas.csv",
+    "per_language.csv",
+    "provenance.csv",
+)
+SELECTION = ("selection.csv", "layers.csv")
+SIGNIFICANCE = ("significance.csv", "averages.csv", "runs.csv", "best_models.csv", "retrieval.csv")
+REPORT = ("report.html", "main_table.md", "main_table.tex", "comparison.csv")
 FIGURES = ("deltas-dev", "deltas-test", "per-language-dev", "per-language-test")
 Phase = Literal[
     "world",
@@ -32,9 +43,16 @@ Phase = Literal[
     "overlap",
     "tabulate",
     "figures",
+    "selection",
+    "significance",
+    "report",
     "verify_published",
     "verify_baseline",
 ]
+
+
+REPORTED: tuple[Phase, ...] = ("selection", "significance", "report")
+"""Made on request, from the matrix."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +115,7 @@ class Step:
 
     def sources(self) -> list[str]:
         """Folders below the study's that the step reads; the tables' are named by their inputs."""
-        needs = () if self.phase == "tabulate" else self.needs
+        needs = () if self.phase in ("tabulate", "significance") else self.needs
         return [str(need.directory.relative_to(self.root)) for need in needs]
 
     def job(self) -> str:
@@ -121,6 +139,9 @@ FOLDER_OF: dict[Phase, str] = {
     "overlap": "tables/made-overlap",
     "tabulate": "tables/made",
     "figures": "figures/made",
+    "selection": "tables/made-selection",
+    "significance": "tables/made-significance",
+    "report": "report/made",
     "verify_published": "verify/made/published",
     "verify_baseline": "verify/made/baseline",
 }
@@ -132,6 +153,7 @@ RULE_FILES: dict[Phase, str] = {
     "world": "prepare",
     "preflight": "prepare",
     "figures": "tabulate",
+    **dict.fromkeys(("selection", "significance", "report"), "report"),
     "verify_published": "verify",
     "verify_baseline": "verify",
     **{phase: phase for phase in ("prepare", "backbone", "intermediate", "finetune", "predict", "score", "tabulate")},

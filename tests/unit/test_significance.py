@@ -1,0 +1,142 @@
+"""Intervals, tests, degenerate runs and best models of a made study whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from xstilts.analysis import selection, significance, tables
+from xstilts.evaluation.examples import Examples
+
+LANGUAGES, SEEDS, N = ("en", "sw", "de"), range(1, 9), 200
+# Percent right of each intermediate: qqp helps, ccg destroys, mnli does nothing.
+LEVELS = {"none": 70.0, "mnli": 70.0, "qqp": 78.0, "ccg": 50.0}
+
+
+def cell(folder: Path, name: str, target: str, seed: int, level: float, rng: np.random.Generator) -> dict[str, Any]:
+    """A run of a target with the same share of right answers, up to chance, in every language and split."""
+    place = folder / "scores" / name / target / str(seed)
+    place.mkdir(parents=True)
+    rows, parts = [], []
+    for split in ("dev", "test"):
+        values = []
+        for language in LANGUAGES:
+            right = (rng.random(N) < (level + rng.normal(0, 1)) / 100).astype(float)
+            parts.append(Examples([str(k) for k in range(N)], right, [1.0] * N).table("last", split, language))
+            values.append(100 * right.mean())
+        scored = dict(zip((*LANGUAGES, "avg"), (*values, float(np.mean(values))), strict=True))
+        rows += [
+            {"variant": "last", "language": code, "split": split, "metric": "accuracy", "value": value, "n": N}
+            for code, value in scored.items()
+        ]
+    chance = [{"split": "dev", "language": "en", "value": 50.0}]
+    (place / "scores.json").write_text(json.dumps({"rows": rows, "chance": chance}), encoding="utf-8")
+    pq.write_table(pa.concat_tables(parts), place / "examples.parquet")
+    seeds = {"seed_intermediate": None if name == "none" else seed, "seed_finetune": seed}
+    identity = {"study": "s", "backbone": "b", "intermediate": name, "target": target, "regime": "zero-shot", **seeds}
+    return {"cell": identity, "scores": str(place / "scores.json")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("study"), np.random.default_rng(0)
+    cells = [
+        cell(folder, name, target, seed, level if target == "pawsx" else 70.0, rng)
+        for name, level in LEVELS.items()
+        for target in ("pawsx", "xnli")
+        for seed in SEEDS
+    ]
+    job = {
+        "name": "x", "digest": "d", "plan": {}, "study": "s", "cells": cells, "targets": ["pawsx", "xnli"],
+        "intermediates": list(LEVELS), "candidates": list(LEVELS), "headline_variants": {"b": {}}, "oracle": True,
+        "train_sets": {"pawsx": "pawsx", "xnli": "mnli"}, "tables": str(folder), "root": str(folder),
+    }  # fmt: skip
+    frame = tables.read_cells(cells)
+    for split in tables.SPLITS:
+        tables.write(folder / f"cells-{split}.csv", frame[frame["split"] == split])
+    selection.make({**job, "dev": str(folder / "cells-dev.csv"), "output": str(folder / "a" / "d")})
+    significance.make({**job, "output": str(folder / "b" / "d")})
+    return folder
+
+
+def row(frame: pd.DataFrame, **keys: str) -> pd.Series[Any]:
+    for key, value in keys.items():
+        frame = frame[frame[key] == value]
+    assert len(frame) == 1
+    return frame.iloc[0]
+
+
+def test_a_real_effect_is_found_and_a_null_one_is_not(made: Path) -> None:
+    """Eight pairs can reach 2 / 256, times six cells .047: below the level after Holm."""
+    found = tables.read(made, "significance")
+    keys = {"split": "test", "runs": "all", "target": "pawsx"}
+    helped, nothing = (row(found, **keys, intermediate=name) for name in ("qqp", "mnli"))
+    assert helped["delta"] == pytest.approx(8, abs=2) and helped["low"] > 0
+    assert (helped["pairs"], helped["smallest_p"], helped["p"]) == (8, 2 / 256, 2 / 256)
+    assert helped["p_holm"] <= 0.05 < nothing["p_holm"]
+    assert nothing["low"] < 0 < nothing["high"]
+    assert helped["unit"] == "pair of runs" and (helped["languages"], helped["examples"]) == (3, 600)
+
+
+def test_scores_of_significance_are_those_of_the_cells(made: Path) -> None:
+    cells = tables.read(made, "cells-test")
+    means = cells[cells["language"] == "avg"].groupby(["intermediate", "target"])["value"].mean()
+    found = tables.read(made, "significance")
+    found = found[(found["split"] == "test") & (found["runs"] == "all")].set_index(["intermediate", "target"])["value"]
+    assert found.to_dict() == pytest.approx(means.to_dict(), abs=1e-6)
+
+
+def test_an_intermediate_that_destroys_a_target_is_found_and_ranked_last(made: Path) -> None:
+    chosen = tables.read(made, "selection")
+    ranks = chosen[chosen["target"] == "pawsx"].set_index("intermediate")["rank"]
+    assert (ranks["qqp"], ranks["ccg"]) == (1, len(LEVELS))
+    found = row(tables.read(made, "significance"), split="test", runs="all", target="pawsx", intermediate="ccg")
+    assert found["high"] < 0 and found["p_holm"] <= 0.05
+
+
+def test_degenerate_runs_are_flagged_and_shown_with_and_without(made: Path) -> None:
+    runs = tables.read(made, "runs")
+    flagged = runs[runs["degenerate"]]
+    assert set(flagged["intermediate"]) == {"ccg"} and set(flagged["target"]) == {"pawsx"}
+    found = tables.read(made, "significance")
+    own = found[(found["intermediate"] == "ccg") & (found["target"] == "pawsx") & (found["split"] == "test")]
+    with_all = row(own, runs="all")
+    assert with_all["seeds"] == 8
+    kept = own[own["runs"] == "without degenerate"]
+    assert kept.empty or kept.iloc[0]["seeds"] == 8 - len(flagged)
+    assert len(found[found["runs"] == "without degenerate"]) > 0
+
+
+def test_best_models_are_chosen_on_dev_and_an_oracle_is_labelled(made: Path) -> None:
+    best = tables.read(made, "best_models")
+    assert row(best, rule="dev", target="pawsx")["intermediate"] == "qqp"
+    assert set(best["rule"]) == {"dev", "oracle"} and set(best[best["rule"] == "oracle"]["chosen_on"].dropna()) == {
+        "test"
+    }
+    own = best[best["rule"] == "dev"].set_index("target")
+    changes = own["delta"].fillna(0)
+    assert own.loc["avg", "delta"] == pytest.approx((changes["pawsx"] + changes["xnli"]) / 2)
+
+
+def test_averages_beside_xtreme_s(made: Path) -> None:
+    cells = tables.read(made, "cells-test")
+    means = cells[(cells["intermediate"] == "qqp")].groupby("language")["value"].mean()
+    found = tables.read(made, "averages")
+    keys = {"split": "test", "runs": "all", "intermediate": "qqp"}
+    others = (means["sw"] + means["de"]) / 2
+    assert row(found, **keys, measure="avg")["value"] == pytest.approx(means["avg"])
+    assert row(found, **keys, measure="avg_non_english")["value"] == pytest.approx(others)
+    assert row(found, **keys, measure="english_minus_others")["value"] == pytest.approx(means["en"] - others)
+
+
+def test_runs_with_nested_seeds_are_matched_once_each() -> None:
+    runs = [("mnli", k, f) for k in (1, 2) for f in (5, 6)]
+    assert significance._matched(runs) == [0, 3]
+    assert significance._run_weights(runs)[0].tolist() == [0.25] * 4
