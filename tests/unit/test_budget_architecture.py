@@ -1,0 +1,96 @@
+"""Operations and sizes against torch's own counter and against instantiated models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
+
+from xstilts.budget import architecture
+from xstilts.budget.architecture import BACKWARD, Architecture
+from xstilts.budget.missing import Missing
+from xstilts.models import heads
+from xstilts.models.heads import HeadSpec
+
+ENCODERS = ["FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large", "google-bert/bert-base-multilingual-cased"]
+MT5 = "google/mt5-small"
+SHALLOW = {"num_hidden_layers": 2, "num_layers": 2, "num_decoder_layers": 2}
+
+
+def hugging_face(raw: dict[str, Any], device: str = "cpu") -> Any:
+    """The model of a config, as the study loads it (an encoder without its pooler)."""
+    config = AutoConfig.for_model(**raw)
+    with torch.device(device):
+        if raw["model_type"] == "mt5":
+            return AutoModelForSeq2SeqLM.from_config(config)
+        return AutoModel.from_config(config, add_pooling_layer=False)
+
+
+def counted(model: Any, **inputs: torch.Tensor) -> tuple[int, int]:
+    """Operations of a forward and of a backward pass by torch's counter."""
+    with FlopCounterMode(display=False) as forward:
+        output = model(**inputs)[0]
+    with FlopCounterMode(display=False) as backward:
+        output.sum().backward()
+    return forward.get_total_flops(), backward.get_total_flops()
+
+
+def shallow(name: str, vocabulary: int) -> dict[str, Any]:
+    raw = architecture.shipped()[name]
+    return raw | {key: value for key, value in SHALLOW.items() if key in raw} | {"vocab_size": vocabulary}
+
+
+@pytest.mark.parametrize("length", [16, 128, 512])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_operations_of_encoders_are_those_that_torch_counts(name: str, length: int) -> None:
+    raw = shallow(name, vocabulary=100)
+    ids = torch.randint(5, 90, (1, length))
+    forward, backward = counted(hugging_face(raw), input_ids=ids, attention_mask=torch.ones_like(ids))
+    expected = Architecture.of_config(raw, name).forward(1, length)
+    assert forward == pytest.approx(expected, rel=0.02)
+    assert backward == pytest.approx(BACKWARD * expected, rel=0.02)
+
+
+@pytest.mark.parametrize("length", [16, 128, 512])
+def test_operations_of_mt5_are_those_that_torch_counts(length: int) -> None:
+    raw = shallow(MT5, vocabulary=5000)
+    ids = torch.randint(5, 90, (1, length))
+    forward, backward = counted(hugging_face(raw), input_ids=ids, decoder_input_ids=ids[:, : length // 4])
+    expected = Architecture.of_config(raw, MT5).forward(1, length, length // 4)
+    assert forward == pytest.approx(expected, rel=0.02)
+    assert backward == pytest.approx(BACKWARD * expected, rel=0.02)
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, MT5])
+def test_parameters_and_their_tensors_are_exactly_the_models(name: str) -> None:
+    raw = architecture.shipped()[name]
+    parameters = list(hugging_face(raw, "meta").parameters())
+    size = Architecture.of_config(raw, name).size
+    assert size.parameters == sum(p.numel() for p in parameters)
+    assert size.tensors == len(parameters)
+
+
+@pytest.mark.parametrize("kind", ["pair", "choice", "span", "tagging"])
+def test_heads_have_exactly_the_parameters_of_the_modules(kind: Any) -> None:
+    config = AutoConfig.for_model("xlm-roberta", hidden_size=48, num_attention_heads=4)
+    built = heads.build(HeadSpec("task", kind, ("a", "b", "c"), "cls"), config)
+    parameters = list(built.parameters())
+    size = architecture.head(kind, 3, 48)
+    assert (size.parameters, size.tensors) == (sum(p.numel() for p in parameters), len(parameters))
+
+
+def test_an_architecture_that_is_not_counted_is_said_to_be() -> None:
+    with pytest.raises(Missing, match="architecture 'mamba' is not counted"):
+        Architecture.of_config({"model_type": "mamba"}, "x")
+
+
+def test_a_checkpoint_on_disk_is_as_large_as_its_parameters(tmp_path: Any) -> None:
+    raw = shallow("FacebookAI/xlm-roberta-base", vocabulary=3000)
+    model = AutoModel.from_config(AutoConfig.for_model(**raw), add_pooling_layer=False)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    expected = 4 * Architecture.of_config(raw, "x").size.parameters
+    assert (tmp_path / "model.safetensors").stat().st_size == pytest.approx(expected, rel=0.01)
