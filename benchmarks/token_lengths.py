@@ -56,7 +56,9 @@ def languages(texts: Path, count: Callable[[list[str]], Any], aligned: int) -> N
 def main() -> None:
     """Measure what the command line names."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--data", type=Path, required=True, help="prepared datasets of a study: results/<study>/data")
+    arguments.add_argument(
+        "--data", type=Path, required=True, help="prepared datasets of a study: results/<study>/data"
+    )
     arguments.add_argument("--tokenizer", type=Path, help="tokenizer.json")
     arguments.add_argument("--vocabulary", type=Path, help="a BERT vocabulary, gzipped, if there is no tokenizer.json")
     arguments.add_argument("--texts", type=Path, help="folder of {lang}.txt, translations line by line")

@@ -211,6 +211,14 @@ class Compute(Model):
         return deep_merge(_RESOURCES, given)
 
 
+class Budget(Model):
+    """What a dry run's estimate is told; nothing here is part of any result."""
+
+    device: str = Field("A100-80", description="GPU to run on: H200, H100, A100-80, A100-40, V100, L40S.")
+    gpus: int = Field(8, gt=0, description="GPUs at once (on a study that runs on CPUs: cores).")
+    price: Number | None = Field(None, ge=0, description="Price of a GPU hour, in any currency; null: no costs.")
+
+
 class Report(Model):
     """Display only: nothing here is part of any result."""
 
@@ -262,6 +270,7 @@ class Study(Model):
     seeds: Seeds = Field(Seeds(), description="Repeats of each phase.")
     evaluation: Evaluation = Field(Evaluation(), description="Predicting and scoring.")
     compute: Compute = Field(default_factory=Compute, description="Hardware and resources.")
+    budget: Budget = Field(Budget(), description="What a dry run's estimate of time and cost assumes (docs/budget.md).")
     report: Report = Field(Report(), description="Display only.")
     library_changes: Literal["warn", "rerun"] = Field(
         "warn",

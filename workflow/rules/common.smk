@@ -265,7 +265,7 @@ def print_verdicts():
 
 
 def explain_dry_run():
-    """Say at the end of a dry run why its jobs would run.
+    """Say at the end of a dry run why its jobs would run, and what they would cost.
 
     Snakemake has no hook there (`onsuccess` is for real runs), and what is a dry run it knows only after the Snakefile is
     read; so an input function asks for this, and it speaks when the process ends, if a graph was built.
@@ -274,13 +274,32 @@ def explain_dry_run():
         workflow.output_settings.quiet or ()
     ):
         return
-    made = [
-        str(path)
+    made = {
+        str(path): job.priority
         for job in workflow.dag.needrun_jobs(exclude_finished=False)
         for path in job.output
-    ]
-    if text := report(PLAN, made):
-        print(text, file=sys.stderr)
+    }
+    for text in (report(PLAN, made), costs(made)):
+        if text:
+            print(text, file=sys.stderr)
+
+
+def costs(made):
+    """What the jobs behind these output paths (path: priority) would cost; imported only here, since it loads numpy."""
+    from xstilts.budget.report import report as costed
+
+    priorities = {
+        step: made[step.outputs[0]] for step in PLAN.steps() if step.outputs[0] in made
+    }
+    return costed(PLAN, priorities, devices_at_once())
+
+
+def devices_at_once():
+    """GPUs or cores that this run was given, if it was told."""
+    given = workflow.global_resources
+    if COMPUTE.device == "cpu":
+        return given.get("_cores") if workflow.local_exec else None
+    return given.get("gpu")
 
 
 def everything(wildcards):

@@ -1,1 +1,1 @@
-"""What a study costs before it runs: operations, memory, disk, time on N devices. Numpy at most; no torch, no Snakemake."""
+"""What a study costs before it runs: operations, memory, disk, time on N devices; no torch, no Snakemake."""

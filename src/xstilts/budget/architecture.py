@@ -146,7 +146,9 @@ class Architecture:
         return sequences * (encoder + (self._decoder(length, target) if self.decoder_layers else 0.0))
 
     def _decoder(self, source: float, target: float) -> float:
-        projections = target * (12.0 * self.width * self.inner + self._network()) + source * 4.0 * self.width * self.inner
+        projections = (
+            target * (12.0 * self.width * self.inner + self._network()) + source * 4.0 * self.width * self.inner
+        )
         attention = 4.0 * self.inner * target * (target + source)
         return self.decoder_layers * (projections + attention) + 2.0 * target * self.width * self.vocabulary
 

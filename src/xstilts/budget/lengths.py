@@ -47,7 +47,7 @@ class Inputs:
 
     Attributes:
         count: inputs in all (windows of a passage and chunks of a sentence each count).
-        longest: a sample of their lengths in tokens, padding apart: of the longest sequence, where an input has several.
+        longest: a sample of their lengths in tokens: of the longest sequence, where an input has several.
         sequences: sequences per input (choices).
     """
 
@@ -92,7 +92,7 @@ def _roles(rows: list[dict[str, Any]], count: Callable[[list[str]], Array]) -> R
         found = [stem + max(count(row["choices"])) for stem, row in zip(stems, rows, strict=True)]
         return {"text": quantiles(found), "choices": [float(np.mean([len(row["choices"]) for row in rows]))]}
     if "text_a" in first:
-        return {"text": quantiles(sum(count([row[side] for row in rows]) for side in ("text_a", "text_b")))}
+        return {"text": quantiles(count([row["text_a"] for row in rows]) + count([row["text_b"] for row in rows]))}
     if "tokens" in first:
         return {"text": quantiles(count([" ".join(row["tokens"]) for row in rows]))}
     return {"text": quantiles(count([row["text"] for row in rows]))}

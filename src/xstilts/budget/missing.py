@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class Missing(Exception):  # noqa: N818  -- no error: the estimate says so and goes on
+class Missing(Exception):  # noqa: N818 - not an error: the estimate says so and goes on
     """Why something cannot be estimated: one line that says what to do."""

@@ -1,0 +1,284 @@
+"""What each step of a study costs: seconds, device memory, disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xstilts import digest
+from xstilts.budget import backbones, devices, loads, memory
+from xstilts.budget.architecture import Architecture
+from xstilts.budget.devices import Device, Load
+from xstilts.budget.lengths import Inputs, inputs
+from xstilts.budget.loads import Model
+from xstilts.budget.missing import Missing
+from xstilts.budget.statistics import Statistics
+from xstilts.schema.training import Hyperparameters
+from xstilts.study import ENCODER, Plan, Step
+from xstilts.training.steps import total_steps
+
+TRAININGS = ("intermediate", "finetune")
+ON_DEVICE = ("backbone", *TRAININGS, "predict")
+
+# Ours, measured on the mini study: seconds of a job of the host, and per row that it reads.
+_HOST = {
+    "world": (8.0, 0.0),
+    "preflight": (0.5, 0.0),
+    "prepare": (0.5, 2e-5),
+    "score": (0.5, 1e-4),
+    "submission": (2.0, 0.0),
+    "overlap": (1.0, 2e-5),
+    "tabulate": (2.0, 0.0),
+    "figures": (5.0, 0.0),
+    "verify_published": (3.0, 0.0),
+    "verify_baseline": (3.0, 0.0),
+}
+_START = {"warm": 1.0, "cpu": 7.0, "cuda": 25.0}  # seconds until a job computes; for GPUs estimated
+_DISK = 1e9  # bytes per second of a file system that checkpoints are read from and written to (estimated)
+_NETWORK = 5e7  # bytes per second from the hub (estimated)
+_ENCODE = 5e-5  # seconds to make one input of a row (measured on one core)
+_VOCABULARY_BYTES = 68.0  # of a tokenizer.json per entry (XLM-R's has 17 MB)
+_LABELS = 500  # of a head whose labels only its data tells (CCG has some 425)
+# Bytes of a row of predictions on disk, and per token where every token has scores (estimated).
+_ROW_BYTES = {"pair": 60.0, "choice": 60.0, "span": 1500.0, "tagging": 60.0, "retrieval": 60.0}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one job costs.
+
+    Attributes:
+        seconds: expected run time; `upper` if no training stops early.
+        devices: devices that it holds (GPUs, or cores on a study that runs on CPUs).
+        held: device memory at its peak, bytes; 0 where no device computes.
+        fits: examples per pass that fit, if not the configured number.
+        written: bytes that it writes and leaves; `weights`: those of them that a pruning policy may remove.
+        missing: why there is no estimate.
+    """
+
+    seconds: float = 0.0
+    upper: float = 0.0
+    devices: int = 0
+    held: float = 0.0
+    fits: int | None = None
+    written: float = 0.0
+    weights: float = 0.0
+    missing: str | None = None
+
+
+class Estimator:
+    """Costs of the steps of one plan on one device.
+
+    Args:
+        plan: the study.
+        device: what it would run on.
+    """
+
+    def __init__(self, plan: Plan, device: Device) -> None:
+        self.plan, self.device = plan, device
+        self.statistics = Statistics(plan)
+        self._costs: dict[str, Cost] = {}
+        self._inputs: dict[str, Inputs] = {}
+
+    def cost(self, step: Step, stop: float | None = None) -> Cost:
+        """What a step costs; the same for every seed.
+
+        Args:
+            stop: share of its steps after which a training stops, if finished ones tell.
+        """
+        return self.costed(step, step.slice, step.payload.get("compute") or {}, stop)
+
+    def costed(self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], stop: float | None) -> Cost:
+        """What a step costs, or did under another slice or on other hardware."""
+        key = digest.canonical([_alike(step, slice_), dict(compute), stop])
+        if key not in self._costs:
+            try:
+                self._costs[key] = self._estimate(step, slice_, compute, stop)
+            except Missing as reason:
+                self._costs[key] = Cost(missing=str(reason), devices=self.held_devices(step))
+        return self._costs[key]
+
+    def held_devices(self, step: Step) -> int:
+        """Devices that a job of the step holds."""
+        given = self.plan.study.compute
+        if step.phase not in ON_DEVICE:
+            return 0
+        if given.device == "cpu":
+            return given.threads * (given.ranks if step.phase in TRAININGS else 1)
+        if step.phase == "backbone":
+            return 0
+        return given.ranks if step.phase in TRAININGS else 1
+
+    def _estimate(self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], stop: float | None) -> Cost:
+        by_phase: dict[str, Callable[..., Cost]] = {
+            "intermediate": self._training,
+            "finetune": self._training,
+            "predict": self._prediction,
+            "backbone": self._backbone,
+        }
+        if step.phase in by_phase:
+            made = by_phase[step.phase](step, slice_, compute, stop)
+            return replace(made, devices=self.held_devices(step))
+        if step.phase not in _HOST:
+            raise Missing(f"phase {step.phase} is not estimated before some of its jobs are finished")
+        start, per_row = _HOST[step.phase]
+        seconds = start + per_row * self._rows(step)
+        return Cost(seconds, seconds, written=20.0 * self._rows(step))
+
+    # --- phases
+
+    def _training(self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], stop: float | None) -> Cost:
+        hyper, kind = slice_["hyper"], slice_["kind"]
+        model = self._model(step, slice_)
+        train = self._seen(step, kind, step.payload["train"], hyper)
+        made = loads.passes(train, hyper["batch"], compute)
+        held, fits = self._memory(model, made, compute, hyper["batch"])
+        steps = total_steps(math.ceil(train.count), Hyperparameters.model_validate(hyper))
+        one = self._seconds(model.step(made, compute), slice_["precision"], compute)
+        one += self._looking(step, model, slice_, compute)
+        before = self._start(compute) + 4.0 * model.size.parameters / _DISK + _ENCODE * train.count
+        expected = steps * (_expected_share(steps, hyper["selection"]) if stop is None else stop)
+        weights = 4.0 * model.size.parameters
+        return Cost(
+            seconds=before + expected * one,
+            upper=before + steps * one,
+            held=held,
+            fits=fits,
+            written=weights + _tokenizer_bytes(model.architecture),
+            weights=weights,
+        )
+
+    def _looking(self, step: Step, model: Model, slice_: Mapping[str, Any], compute: Mapping[str, Any]) -> float:
+        """Seconds that looks at dev add to a step; every second one is taken to keep the weights."""
+        hyper = slice_["hyper"]
+        if hyper["selection"]["checkpoint"] == "last" or not step.payload["dev"]:
+            return 0.0
+        dev = self._seen(step, slice_["kind"], step.payload["dev"], hyper)
+        examples = min(dev.count, hyper["selection"]["examples"] or dev.count)
+        seconds = self._seconds(model.looks(dev, examples), slice_["precision"], compute)
+        return (seconds + 0.5 * 4.0 * model.size.parameters / _DISK) / float(hyper["selection"]["every_steps"])
+
+    def _memory(
+        self, model: Model, made: loads.Passes, compute: Mapping[str, Any], batch: int
+    ) -> tuple[float, int | None]:
+        """Bytes at the peak, and the examples per pass that fit if the configured ones do not."""
+        held = memory.training(model.architecture, model.size, compute, model.precision)
+        peak = held.peak(made.longest)
+        if not self.device.memory or peak <= memory.USABLE * self.device.memory:
+            return peak, None
+        share = batch // int(compute["ranks"])
+        micro = share // made.number
+        fits = memory.largest_fitting(held, self.device, share, made.longest / micro)
+        if fits is None:
+            least = held.peak(made.longest / micro) / 1e9
+            raise Missing(
+                f"no micro-batch fits: one example takes {least:.0f} GB, {self.device.name} has "
+                f"{self.device.memory / 1e9:.0f}; use more compute.ranks with compute.deepspeed, or a larger device"
+            )
+        return peak, fits
+
+    def _prediction(
+        self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], _stop: float | None
+    ) -> Cost:
+        model, seconds, written = self._model(step, slice_), 0.0, 0.0
+        encoder = step.folders[2] == ENCODER
+        hyper = slice_["retrieval"] if encoder else slice_["hyper"]
+        passes = 1.0
+        for part in step.payload["parts"]:
+            for path in part["data"].values():
+                seen = self._seen(step, part["kind"], [path], hyper)
+                load = model.predictions(seen, step.payload["batch_tokens"]) * passes
+                seconds += self._seconds(load, slice_["precision"], compute) + _ENCODE * seen.count
+                written += seen.count * _ROW_BYTES[part["kind"]]
+                if part["kind"] == "tagging":
+                    written += 4.0 * len(part["labels"]) * seen.tokens
+                if part["kind"] == "retrieval":
+                    seconds += self._search(seen, slice_, model, compute)
+        before = self._start(compute) + 4.0 * model.size.parameters / _DISK
+        held = 4.0 * model.size.parameters if self.device.memory else 0.0
+        return Cost(before + seconds, before + seconds, held=held, written=written)
+
+    def _search(self, seen: Inputs, slice_: Mapping[str, Any], model: Model, compute: Mapping[str, Any]) -> float:
+        layers = slice_["retrieval"]["layers"]
+        number = model.architecture.layers + 1 if layers == "all" else len(layers)
+        load = loads.mining(seen.count / 2, seen.count / 2, model.architecture.width)
+        return number * self._seconds(load, "fp32", compute)
+
+    def _backbone(self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], _stop: float | None) -> Cost:
+        architecture = backbones.architecture(self.plan, step.folders[0])
+        weights = 4.0 * architecture.size.parameters
+        written = weights + _tokenizer_bytes(architecture)
+        training = slice_.get("training")
+        if training is None:
+            seconds = 10.0 + written / (_NETWORK if slice_.get("hub") else _DISK)
+            return Cost(seconds, seconds, written=written)
+        model = Model(architecture, "retrieval", 0, "fp32")
+        length = 0.6 * training["max_length"]  # of inputs of like lengths; calibrated by the first finished one
+        made = loads.Passes(1, training["batch"] * length, training["batch"] * length**2, training["batch"], 0.0)
+        output = 3 * 2.0 * architecture.width * architecture.vocabulary
+        masked = training["mask_probability"] * training["batch"] * length
+        load = model.step(made, {"ranks": 1}) + Load(operations=output * masked)
+        host = devices.named(devices.CPU)
+        seconds = self._start(compute) + training["steps"] * host.seconds(load, "fp32", compute.get("threads", 1))
+        return Cost(seconds, seconds, written=written)
+
+    # --- shared
+
+    def _model(self, step: Step, slice_: Mapping[str, Any]) -> Model:
+        architecture = backbones.architecture(self.plan, step.folders[0])
+        if step.phase == "predict":
+            part = step.payload["parts"][0]
+            return Model(architecture, part["kind"], len(part["labels"]), slice_["precision"])
+        return Model(architecture, slice_["kind"], len(slice_["labels"]) or _LABELS, slice_["precision"])
+
+    def _seen(self, step: Step, kind: str, paths: list[str], hyper: Mapping[str, Any]) -> Inputs:
+        lengths = {key: hyper.get(key) for key in ("max_length", "doc_stride", "max_query_length")}
+        key = digest.canonical([kind, paths, lengths, step.folders[0]])
+        if key not in self._inputs:
+            tokenizer = backbones.tokenizer(self.plan, step.folders[0])
+            self._inputs[key] = inputs(kind, self.statistics.parts(paths, tokenizer), lengths)
+        return self._inputs[key]
+
+    def _seconds(self, load: Load, precision: str, compute: Mapping[str, Any]) -> float:
+        return self.device.seconds(load, precision, int(compute.get("threads") or 1))
+
+    def _start(self, compute: Mapping[str, Any]) -> float:
+        return _START["warm" if compute.get("warm") else str(compute.get("device", "cpu"))]
+
+    def _rows(self, step: Step) -> float:
+        """Rows that a job of the host reads, as far as they are known."""
+        paths: list[str] = []
+        if step.phase == "prepare":
+            paths = [str(step.directory / f"{split}.{language}.parquet") for split, language in step.payload["parts"]]
+        elif step.phase == "score":
+            parts = step.needs[0].payload["parts"]
+            paths = [p for part in parts if part["task"] == step.folders[2] for p in part["data"].values()]
+        try:
+            return sum(part.rows for part in self.statistics.parts(paths, None))
+        except Missing:
+            return 0.0
+
+
+def _alike(step: Step, slice_: Mapping[str, Any]) -> list[Any]:
+    """What steps of one cost have in common: all but their seeds, their digests and where they start from."""
+    settings = {key: value for key, value in slice_.items() if key != "seed"}
+    reads = [step.payload.get(key) for key in ("train", "dev")]
+    parts = [[p["task"], p["data"]] for p in step.payload.get("parts", [])] if step.phase == "predict" else None
+    place = (
+        step.folders[2] if step.phase in ("predict", "score") else step.folders[0] if step.phase == "prepare" else None
+    )
+    return [step.phase, step.folders[:1], place, settings, reads, parts]
+
+
+def _tokenizer_bytes(architecture: Architecture) -> float:
+    return _VOCABULARY_BYTES * architecture.vocabulary
+
+
+def _expected_share(steps: int, selection: Mapping[str, Any]) -> float:
+    """Share of its steps that a training takes if nothing is known: the middle of what early stopping leaves open."""
+    if selection["checkpoint"] == "last" or selection["patience"] is None:
+        return 1.0
+    earliest = float((selection["patience"] + 1) * selection["every_steps"])
+    return (min(1.0, earliest / steps) + 1.0) / 2

@@ -1,0 +1,138 @@
+"""The work of trainings and predictions: their passes, as trainer and predictor make them, operations and bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xstilts.budget import architecture as arch
+from xstilts.budget.architecture import BACKWARD, Architecture, Size
+from xstilts.budget.devices import Load
+from xstilts.budget.lengths import Inputs
+from xstilts.training.steps import split
+
+_DRAWS = 32  # steps that stand for all
+_DEV_BATCH = 32  # inputs of a pass over dev (training.selection)
+_UNIT = {"fp32": 4, "bf16": 2, "fp16": 2}  # bytes
+
+# Measured on a CPU (data/devices.yaml): operations launched per layer forward and backward, per pass and per step
+# beside; numbers read or written per token, layer and unit of width, forward and backward.
+_LAUNCHES_LAYER, _LAUNCHES_PASS, _LAUNCHES_STEP = 45, 60, 100
+_TRAFFIC = 160
+# Bytes per parameter: a pass casts weights, reads them twice and adds up gradients; a step clips these and updates.
+_PASS_BYTES, _STEP_BYTES = 20, 40
+
+
+@dataclass(frozen=True)
+class Passes:
+    """One device's passes of one optimizer step, on average.
+
+    Attributes:
+        number: forward passes.
+        tokens, pairs: tokens, and pairs of tokens of one sequence, padding included.
+        sequences: sequences.
+        longest: tokens of the largest pass that there may be.
+    """
+
+    number: int
+    tokens: float
+    pairs: float
+    sequences: float
+    longest: float
+
+
+def passes(inputs: Inputs, batch: int, compute: Mapping[str, Any]) -> Passes:
+    """How a step's inputs fall into passes: sorted by length over all ranks, as `training.batching` deals them out.
+
+    The ranks' passes end together, so that the longest input of all of them counts.
+    """
+    ranks = int(compute["ranks"])
+    micro, number = split(batch, ranks, compute["micro_batch"])
+    drawn = np.random.default_rng(0).choice(inputs.longest, (_DRAWS, batch))
+    drawn.sort(axis=1)
+    longest = drawn.reshape(_DRAWS, number, ranks * micro).max(axis=2)
+    share = micro * inputs.sequences
+    return Passes(
+        number=number,
+        tokens=share * float(longest.sum(axis=1).mean()),
+        pairs=share * float((longest**2).sum(axis=1).mean()),
+        sequences=share * number,
+        longest=share * float(inputs.longest.max()),
+    )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A backbone with one task's head, in one precision."""
+
+    architecture: Architecture
+    kind: str
+    labels: int
+    precision: str
+
+    @property
+    def size(self) -> Size:
+        """Parameters, head included."""
+        if self.kind == "retrieval":
+            return self.architecture.size
+        return self.architecture.size + arch.head(self.kind, self.labels, self.architecture.width)
+
+    def forward(self, tokens: float, pairs: float, sequences: float, number: float) -> Load:
+        """Forward passes without gradients."""
+        per_sequence, per_token = arch.head_operations(self.kind, self.labels, self.architecture.width)
+        encoder = self.architecture.per_token * tokens + self.architecture.per_pair * pairs
+        layers = self.architecture.layers + self.architecture.decoder_layers
+        return Load(
+            operations=encoder + per_sequence * sequences + per_token * tokens,
+            traffic=self._activations(tokens) / (1 + BACKWARD) + number * self._weights(),
+            launches=number * (layers * _LAUNCHES_LAYER + _LAUNCHES_PASS) / (1 + BACKWARD),
+        )
+
+    def step(self, made: Passes, compute: Mapping[str, Any]) -> Load:
+        """One optimizer step on one device."""
+        forward = self.forward(made.tokens, made.pairs, made.sequences, made.number)
+        layers = self.architecture.layers + self.architecture.decoder_layers
+        launches = made.number * (layers * _LAUNCHES_LAYER + _LAUNCHES_PASS) + _LAUNCHES_STEP
+        parameters = self.size.parameters
+        traffic = self._activations(made.tokens) + parameters * (_PASS_BYTES * made.number + _STEP_BYTES)
+        exchanged = self._exchanged(made.number, compute)
+        return Load(forward.operations * (1 + BACKWARD), traffic, launches, exchanged)
+
+    def _activations(self, tokens: float) -> float:
+        layers = self.architecture.layers + self.architecture.decoder_layers
+        return _TRAFFIC * _UNIT[self.precision] * self.architecture.width * layers * tokens
+
+    def _weights(self) -> float:
+        return 4.0 * (self.size.parameters - self.architecture.embeddings.parameters)
+
+    def _exchanged(self, number: int, compute: Mapping[str, Any]) -> float:
+        """Bytes of a step between ranks: gradients in a ring; ZeRO 3 gathers the weights twice a pass."""
+        ranks = int(compute["ranks"])
+        if ranks == 1:
+            return 0.0
+        zero = compute.get("deepspeed") or {}
+        unit = 2 if zero and self.precision != "fp32" else 4
+        gathered = 2 * number if zero.get("zero_stage") == 3 else 0
+        return (2 + gathered) * unit * self.size.parameters * (ranks - 1) / ranks
+
+    def looks(self, dev: Inputs, examples: float) -> Load:
+        """One look at dev during training: batches of like lengths."""
+        tokens = examples * dev.sequences * float(dev.longest.mean())
+        pairs = examples * dev.sequences * float((dev.longest**2).mean())
+        return self.forward(tokens, pairs, examples * dev.sequences, math.ceil(examples / _DEV_BATCH))
+
+    def predictions(self, inputs: Inputs, batch_tokens: int) -> Load:
+        """Inference over all inputs, in batches of like lengths by tokens."""
+        sequences = inputs.count * inputs.sequences
+        pairs = sequences * float((inputs.longest**2).mean())
+        return self.forward(inputs.tokens, pairs, sequences, math.ceil(inputs.tokens / batch_tokens))
+
+
+def mining(foreign: float, english: float, width: int) -> Load:
+    """Exact search between two sets of vectors, as they are and centred: products, each read back to be ranked."""
+    pairs = 2.0 * foreign * english
+    return Load(operations=2.0 * width * pairs, traffic=4.0 * 4.0 * pairs)

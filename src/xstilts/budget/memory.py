@@ -1,0 +1,87 @@
+"""What a training holds in a device's memory at its peak, and the largest pass that fits.
+
+Weights, gradients and AdamW's two moments are float32 (the Trainer's mixed precision is autocast); DeepSpeed with bf16
+or fp16 keeps weights and gradients in 16 bits and a float32 copy with the moments. ZeRO 1 shards the latter over the
+ranks, 2 the gradients too, 3 the weights too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xstilts.budget.architecture import Architecture, Size
+from xstilts.budget.devices import Device
+
+USABLE = 0.92
+"""Share of a device's memory that is left beside CUDA's own and what fragments (estimated)."""
+
+MOMENTS = 8  # bytes a parameter
+_STEP_COUNTER = 4  # bytes a tensor: AdamW counts steps for each
+# Bytes kept for the backward pass per token, layer and unit of width (measured by autograd's saved tensors, XLM-R, with
+# dropout; attention's scores apart, which GPUs do not keep).
+_ACTIVATIONS = {"fp32": 40, "bf16": 34, "fp16": 34}
+_NETWORK = {"fp32": 8, "bf16": 4, "fp16": 4}  # the same per unit of the feed-forward network: before and after its GELU
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes per device.
+
+    Attributes:
+        weights, gradients: of the parameters.
+        optimizer: its state, with the float32 copy where weights have 16 bits.
+        per_token: what one token of a pass leaves for the backward pass.
+    """
+
+    weights: float
+    gradients: float
+    optimizer: float
+    per_token: float
+
+    def peak(self, tokens: float) -> float:
+        """At passes of so many tokens, padding included."""
+        return self.weights + self.gradients + self.optimizer + self.per_token * tokens
+
+
+def optimizer_bytes(size: Size) -> int:
+    """AdamW's state as PyTorch holds it: two float32 moments per parameter, one float32 counter per tensor."""
+    return MOMENTS * size.parameters + _STEP_COUNTER * size.tensors
+
+
+def training(architecture: Architecture, size: Size, compute: Mapping[str, Any], precision: str) -> Held:
+    """What a training holds.
+
+    Args:
+        size: parameters, head included.
+        compute: `ranks` and `deepspeed` of the study.
+    """
+    zero = compute.get("deepspeed") or {}
+    ranks, stage = int(compute["ranks"]), int(zero.get("zero_stage", 0))
+    short = bool(zero) and precision != "fp32"
+    unit = 2 if short else 4
+    optimizer = optimizer_bytes(size) + (4 * size.parameters if short else 0)
+    return Held(
+        weights=unit * size.parameters / (ranks if stage == 3 else 1) + _casts(size, precision, bool(zero)),
+        gradients=unit * size.parameters / (ranks if stage >= 2 else 1),
+        optimizer=0.0 if zero.get("offload") else optimizer / (ranks if stage >= 1 else 1),
+        per_token=_per_token(architecture, precision),
+    )
+
+
+def _casts(size: Size, precision: str, deepspeed: bool) -> float:
+    """Autocast keeps a 16-bit copy of the weights that it has cast during a pass."""
+    return 0.0 if precision == "fp32" or deepspeed else 2.0 * size.parameters
+
+
+def _per_token(architecture: Architecture, precision: str) -> float:
+    layer = _ACTIVATIONS[precision] * architecture.width + _NETWORK[precision] * architecture.feed_forward
+    return (architecture.layers + architecture.decoder_layers) * layer
+
+
+def largest_fitting(held: Held, device: Device, share: int, tokens_per_example: float) -> int | None:
+    """The largest divisor of a device's share of the batch whose longest pass fits; None if no example does."""
+    room = USABLE * device.memory
+    sizes = (n for n in range(share, 0, -1) if share % n == 0)
+    return next((n for n in sizes if held.peak(n * tokens_per_example) <= room), None)
