@@ -295,11 +295,12 @@ def costs(made):
 
 
 def devices_at_once():
-    """GPUs or cores that this run was given, if it was told."""
-    given = workflow.global_resources
-    if COMPUTE.device == "cpu":
-        return given.get("_cores") if workflow.local_exec else None
-    return given.get("gpu")
+    """GPUs or cores that this run was given; None if it was not told."""
+    name = "gpu" if COMPUTE.device == "cuda" else "_cores"
+    if name == "_cores" and not workflow.local_exec:
+        return None
+    given = workflow.global_resources.get(name)
+    return given.value if given is not None else None
 
 
 def everything(wildcards):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 from xstilts.budget import calibration, devices
 from xstilts.budget.calibration import UNKNOWN, Calibration, task_of
 from xstilts.budget.devices import CPU, Device
 from xstilts.budget.estimate import ON_DEVICE, Cost, Estimator
 from xstilts.budget.schedule import Job, Schedule, critical_path, simulate
-from xstilts.study import Plan, Step
+from xstilts.study import Phase, Plan, Step
 
 COUNTS = (1, 4, 8, 16, 32, 64)
 BETWEEN = 0.7
@@ -80,7 +81,7 @@ class Budget:
         for step in self.running:
             task = task_of(step) if step.phase in ON_DEVICE else ""
             groups.setdefault((step.phase, task), []).append(step)
-        order = [str(phase) for phase in dict.fromkeys(step.phase for step in self.plan.steps())]
+        order: list[str] = list(get_args(Phase))
         return [self._row(*key, steps) for key, steps in sorted(groups.items(), key=lambda g: order.index(g[0][0]))]
 
     def _row(self, phase: str, task: str, steps: Sequence[Step]) -> Row:
