@@ -191,8 +191,15 @@ class Compute(Model):
         description="Fork jobs from one process that has the libraries loaded: for short jobs on CPUs of one machine.",
     )
     deepspeed: DeepSpeed | None = Field(None, description="Train with DeepSpeed; null: plain data parallelism.")
+    activation_checkpointing: bool = Field(
+        False,
+        description="Compute activations again in the backward pass instead of keeping them: slower, less memory.",
+    )
     state_minutes: Number = Field(
         15, ge=0, description="Minutes between saves of what an interrupted training goes on from; 0: every step."
+    )
+    report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        (), description="Follow trainings in TensorBoard (results/<study>/tensorboard) or Weights & Biases."
     )
     resources: dict[str, Resources] = Field(
         default_factory=lambda: dict(_RESOURCES),

@@ -155,6 +155,7 @@ def _redirect(log: Path | None) -> None:
 
 
 def _say(line: str) -> None:
+    """Tell the log and, of several ranks only the first, the terminal."""
     print(line, file=sys.stderr)
-    if _terminal is not None:
+    if _terminal is not None and os.environ.get("RANK", "0") == "0":
         print(f"xstilts: {line}", file=_terminal)

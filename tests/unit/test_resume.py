@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from trainings import curve, distance, job, record, write_data
 
 from xstilts.config import DeepSpeed
-from xstilts.errors import StoppedError, UserError
+from xstilts.errors import StartAgainError, StoppedError, UserError
+from xstilts.models.task_model import TaskModel
 from xstilts.training import trainer
 from xstilts.training.progress import Progress
 from xstilts.training.run import train
@@ -162,6 +163,49 @@ def test_another_micro_batch_goes_on(data: Path, tmp_path: Path, monkeypatch: py
     assert [attempt["from_step"] for attempt in record(tmp_path / "out")["attempts"]] == [0, 3]
 
 
+# --- out of memory
+
+
+def small_device(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device on which a pass of more examples does not fit."""
+    original = TaskModel.forward
+
+    def forward(self: TaskModel, *arrays: Any, **more: Any) -> dict[str, torch.Tensor]:
+        if self.training and len(more["input_ids"]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return original(self, *arrays, **more)
+
+    monkeypatch.setattr(TaskModel, "forward", forward)
+
+
+def test_out_of_memory_halves_the_micro_batch_and_is_recorded(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(job(data, tmp_path / "fits", "tagging", compute={"micro_batch": 2}))
+    small_device(2, monkeypatch)
+    one = job(data, tmp_path / "out", "tagging")
+    for size in (8, 4):
+        with pytest.raises(StartAgainError, match=f"out of memory with {size} examples in a pass"):
+            train(one)
+    train(one)
+    assert distance(tmp_path / "out", tmp_path / "fits") == 0
+    told = record(tmp_path / "out")
+    assert told["out_of_memory"] == [8, 4] and told["compute"]["micro_batch"] == 2
+
+
+def test_no_room_for_one_example_is_a_user_s_to_mend(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_device(0, monkeypatch)
+    one = job(data, tmp_path / "out", "tagging", compute={"micro_batch": 1})
+    with pytest.raises(StartAgainError):
+        train(one)
+    with pytest.raises(UserError, match="out of memory with one example in a pass; lower max_length"):
+        train(one)
+    with pytest.raises(StartAgainError):  # another way to compute is tried
+        train({**one, "compute": {**one["compute"], "activation_checkpointing": True}})
+
+
 # --- one writer
 
 
@@ -196,12 +240,27 @@ def test_one_that_lost_the_directory_removes_nothing(tmp_path: Path) -> None:
 
 # --- processes
 
-SCRIPT = "import sys\nfrom xstilts.job import main\nmain('xstilts.training.run:train')\n"
+SCRIPT = "from xstilts.job import main\nmain('xstilts.training.run:train')\n"
+SMALL = """
+import torch
+from xstilts.models.task_model import TaskModel
+
+original = TaskModel.forward
 
 
-def start(tmp_path: Path, one: dict[str, Any]) -> subprocess.Popen[str]:
+def forward(self, *arrays, **more):
+    if self.training and len(more["input_ids"]) > 1:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    return original(self, *arrays, **more)
+
+
+TaskModel.forward = forward
+"""
+
+
+def start(tmp_path: Path, one: dict[str, Any], script: str = SCRIPT) -> subprocess.Popen[str]:
     """Start a job as its rule does, in a process group of its own."""
-    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
     (tmp_path / "job.json").write_text(json.dumps(one), encoding="utf-8")
     ranks = one["compute"]["ranks"]
     launcher = [] if ranks == 1 else ["-m", "xstilts.training.launch", str(ranks)]
@@ -240,6 +299,17 @@ def test_an_orphan_hands_over_to_its_successor(data: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_job_out_of_memory_starts_itself_again(data: Path, tmp_path: Path, ranks: int) -> None:
+    """Two examples a rank do not fit: one process runs itself again, the launcher all of its ranks."""
+    one = job(data, tmp_path / "out", "tagging", compute={"ranks": ranks, "micro_batch": 2})
+    assert start(tmp_path, one, SMALL + SCRIPT).wait(240) == 0, (tmp_path / "log").read_text(encoding="utf-8")[-2000:]
+    told = record(tmp_path / "out")
+    assert told["out_of_memory"] == [2] and told["compute"]["micro_batch"] == 1
+    assert len(told["attempts"]) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [None, {"zero_stage": 2}, {"zero_stage": 3}])
 def test_two_ranks_go_on_after_any_kill(data: Path, tmp_path: Path, settings: dict[str, Any] | None) -> None:
     """A worker, the launcher, everything, and a polite SIGTERM, one after the other."""
@@ -253,7 +323,6 @@ def test_two_ranks_go_on_after_any_kill(data: Path, tmp_path: Path, settings: di
         wait_for_state(one, process)
         kill(process)
         assert process.wait(60) != 0
-        shutil.copy(tmp_path / "job.json", tmp_path / "again.json")
     assert start(tmp_path, one).wait(240) == 0, (tmp_path / "log").read_text(encoding="utf-8")[-2000:]
     assert_same(tmp_path / "out", tmp_path / "whole")
 

@@ -214,6 +214,23 @@ def test_criteria_are_functions_of_golds_and_predictions() -> None:
     assert criterion("squad.mean_f1_em")([["the cat"], []], ["cat", "x"]) == 50
 
 
+# --- memory, and following from outside
+
+
+def test_activation_checkpointing_changes_nothing(data: Path, tmp_path: Path) -> None:
+    train(job(data, tmp_path / "kept"))
+    train(job(data, tmp_path / "again", compute={"activation_checkpointing": True}))
+    assert distance(tmp_path / "kept", tmp_path / "again") == 0
+
+
+def test_a_training_can_be_followed_in_tensorboard(data: Path, tmp_path: Path) -> None:
+    train(job(data, tmp_path / "plain"))
+    train(job(data, tmp_path / "followed", compute={"report_to": ["tensorboard"]}))
+    assert list((tmp_path / "followed-tensorboard").glob("events.*"))
+    assert not (tmp_path / "plain-tensorboard").exists()
+    assert distance(tmp_path / "plain", tmp_path / "followed") == 0
+
+
 # --- mistakes
 
 
@@ -222,6 +239,8 @@ def test_criteria_are_functions_of_golds_and_predictions() -> None:
     [
         ({"compute": {"ranks": 2}}, r"compute\.ranks: 2 ranks, but 1 process"),
         ({"precision": "fp16"}, r"compute\.precision: a CPU cannot train in fp16"),
+        ({"compute": {"device": "cuda"}}, r"compute\.device: no GPU is visible; ask the scheduler"),
+        ({"compute": {"report_to": ["wandb"]}}, r"compute\.report_to: wandb is not installed; pip install wandb"),
         ({"compute": {"micro_batch": 3}}, r"compute\.micro_batch: .*use 2 or 4"),
         ({"hyper": {"max_length": 65}}, r"recipe\.finetune\.pair\.max_length: 65 tokens, but the backbone has 64"),
         ({"labels": ["same", "different"]}, r"pair\.parquet: label 'other' is none of the task's"),
@@ -235,6 +254,18 @@ def test_mistakes_are_one_line(data: Path, tmp_path: Path, changes: dict[str, An
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
     assert isinstance(caught.value, (ConfigError, DataError, UserError))
+
+
+def test_more_ranks_than_visible_devices_are_refused_before_anything_is_loaded(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    one = job(data, tmp_path / "out", checkpoint="nowhere", compute={"device": "cuda", "ranks": 4})
+    with pytest.raises(
+        ConfigError, match=r"compute\.ranks: 4 ranks, but 2 GPU\(s\) are visible; ask the scheduler for 4"
+    ):
+        train(one)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(data: Path, tmp_path: Path) -> None:

@@ -52,7 +52,16 @@ def write_data(folder: Path, **encoder: Any) -> Path:
 def job(data: Path, output: Path, kind: str = "pair", **changes: Any) -> dict[str, Any]:
     """A job of 6 steps of 8 examples; `hyper` and `compute` take single changes."""
     hyper = {"learning_rate": 0.01, "batch": 8, "steps": 6, "max_length": 24, "selection": {"checkpoint": "last"}}
-    compute = {"device": "cpu", "ranks": 1, "micro_batch": None, "threads": 1, "deepspeed": None, "state_minutes": 15}
+    compute = {
+        "device": "cpu",
+        "ranks": 1,
+        "micro_batch": None,
+        "threads": 1,
+        "deepspeed": None,
+        "activation_checkpointing": False,
+        "state_minutes": 15,
+        "report_to": [],
+    }
     criteria = {"pair": "classification.accuracy", "tagging": "tagging.span_f1"}
     return {
         "name": f"finetune/{kind}",
@@ -72,6 +81,7 @@ def job(data: Path, output: Path, kind: str = "pair", **changes: Any) -> dict[st
         "target_dev": {},
         "output": str(output),
         "work": str(output) + "-work",
+        "tensorboard": str(output) + "-tensorboard",
         **changes,
         "hyper": Hyperparameters(**{**hyper, **changes.get("hyper", {})}).model_dump(mode="json"),
         "compute": {**compute, **changes.get("compute", {})},

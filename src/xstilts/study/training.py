@@ -138,6 +138,7 @@ class TrainingSteps(DataSteps):
             "dev": dev_paths,
             "target_dev": {f"{target}/{p.language}": self._path(dataset, p) for target, dataset, p in oracle},
             "compute": self._compute(),
+            "tensorboard": str(self.root.joinpath("tensorboard", phase, *folders)),
         }
         oracle_steps = [self.prepare(dataset) for _, dataset, _ in oracle]
         needs = (start, *dict.fromkeys((*train_steps, *dev_steps, *oracle_steps)))

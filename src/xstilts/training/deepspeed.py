@@ -42,6 +42,7 @@ def join(device: str) -> None:
     """
     if device == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
+        _compile_nothing()
     if "LOCAL_RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=str(_free_port()))
@@ -49,6 +50,17 @@ def join(device: str) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
     PartialState(backend="gloo" if device == "cpu" else "nccl")
+
+
+def _compile_nothing() -> None:
+    """Keep DeepSpeed from compiling an operator that only its tensor-parallel inference uses.
+
+    It does so at its first start on a CPU, under a lock file that a killed compilation leaves behind and every later
+    start waits for without end (torch.utils.file_baton), and it probes compilers at every start.
+    """
+    from deepspeed.comm import torch as backend
+
+    backend.build_shm_op = lambda: None
 
 
 def _free_port() -> int:

@@ -23,6 +23,7 @@ from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.schema.training import Hyperparameters, Rule
 from xstilts.tasks import features
+from xstilts.training import room
 from xstilts.training.batching import MicroBatches, Order
 from xstilts.training.progress import Progress
 from xstilts.training.resume import Keeper, Part, token
@@ -55,8 +56,12 @@ def train(job: dict[str, Any]) -> None:
     started = time.time()
     _prepare_process(job["compute"], job["precision"], job["seed"])
     work = Work(Path(job["work"]), token())
+    job = room.fitted(job, work)
     with work.held() if _first_rank() else nullcontext():
-        _train(job, work, started)
+        try:
+            _train(job, work, started)
+        except RuntimeError as error:
+            raise room.reduced(error, job, work) or error from None
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -81,17 +86,28 @@ def _prepare_process(compute: dict[str, Any], precision: str, seed: int) -> None
     cpu, ranks = compute["device"] == "cpu", int(os.environ.get("WORLD_SIZE", "1"))
     if ranks != compute["ranks"]:
         problem = f"{compute['ranks']} ranks, but {ranks} process(es) were started"
-        raise ConfigError("compute.ranks", problem, "start the script with torchrun --nproc-per-node, one per rank")
+        raise ConfigError(
+            "compute.ranks", problem, "start the script with xstilts.training.launch, one process per rank"
+        )
     _hide_devices(cpu, ranks)
     torch.set_num_threads(compute["threads"])
-    if not cpu and not torch.cuda.is_available():
-        raise ConfigError("compute.device", "no GPU is visible", "ask the scheduler for one, or set it to cpu")
+    if not cpu:
+        _check_devices(ranks)
     if cpu and precision == "fp16":
         raise ConfigError("compute.precision", "a CPU cannot train in fp16", "use bf16 or fp32")
     torch.use_deterministic_algorithms(cpu)
     # Filling fresh memory costs time and changes no result.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed)
+
+
+def _check_devices(ranks: int) -> None:
+    visible = torch.cuda.device_count()
+    if not visible:
+        raise ConfigError("compute.device", "no GPU is visible", "ask the scheduler for one, or set it to cpu")
+    if visible < ranks:
+        problem = f"{ranks} ranks, but {visible} GPU(s) are visible"
+        raise ConfigError("compute.ranks", problem, f"ask the scheduler for {ranks} GPUs, or set it to {visible}")
 
 
 def _hide_devices(cpu: bool, ranks: int) -> None:
@@ -139,6 +155,8 @@ def _first_of_each(paths: Sequence[str], examples: int | None) -> list[Any]:
 
 def _model(job: dict[str, Any], hyper: Hyperparameters, start: Path, labels: Sequence[str]) -> TaskModel:
     encoder = checkpoint.load_encoder(start)
+    if job["compute"]["activation_checkpointing"]:
+        encoder.activation_checkpointing_enable({"use_reentrant": False})
     check_length(encoder.config, hyper.max_length, f"recipe.{job['phase']}.{job['task']}.max_length")
     return TaskModel(encoder, [HeadSpec(job["task"], job["kind"], tuple(labels), job["backbone"]["pooling"])])
 
@@ -160,6 +178,8 @@ class _Run:
         self._started = started
         compute, steps = job["compute"], total_steps(len(part.encoded), hyper)
         args = arguments(hyper, compute, steps=steps, seed=job["seed"], precision=job["precision"], work=work.scratch)
+        args.run_name = job["name"]
+        os.environ["TENSORBOARD_LOGGING_DIR"] = job["tensorboard"]
         self._batches = MicroBatches(
             lengths=[encoded["tokens"] for encoded in part.encoded],
             order=Order(len(part.encoded), job["seed"]),
@@ -245,6 +265,7 @@ class _Run:
                 "also": also,
                 "wall_seconds": round(self._keeper.seconds, 3),
                 "attempts": self._work.attempts(),
+                "out_of_memory": room.failed(self._job, self._work),
             }
             files.write_json(staging / files.RECORD, provenance.record(self._job, self._started, **measured))
 

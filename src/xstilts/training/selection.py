@@ -118,6 +118,7 @@ class Looks(TrainerCallback):
         for name, score in _agreed(scores, args).items():
             if name == ENGLISH:
                 self._progress.look(state, score)
+                self.trainer.log({"dev": score})
             if name not in self.best or score > self.best[name].score:
                 self.best[name] = Look(step, score)
         if "average" in self._selection.rules:

@@ -29,6 +29,12 @@ def split(batch: int, ranks: int, micro_batch: int | None) -> tuple[int, int]:
     return micro, share // micro
 
 
+def halved(batch: int, ranks: int, micro_batch: int | None) -> int | None:
+    """The largest micro-batch of at most half the size that gives `batch` exactly; None if there is none."""
+    micro, passes = split(batch, ranks, micro_batch)
+    return max((n for n in range(1, micro // 2 + 1) if micro * passes % n == 0), default=None)
+
+
 def _nearest(number: int, wish: int) -> str:
     """The divisors of `number` next to `wish`."""
     divisors = [n for n in range(1, number + 1) if number % n == 0]

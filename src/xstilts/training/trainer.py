@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import WEIGHTS_NAME
 
+from xstilts.errors import ConfigError
 from xstilts.schema.training import DeepSpeed, Hyperparameters
 from xstilts.tasks.features.common import Encoded
 from xstilts.training.batching import MicroBatches
@@ -56,7 +58,7 @@ def arguments(
         logging_steps=max(1, steps // LOOKS),
         logging_nan_inf_filter=False,
         save_strategy="no",
-        report_to="none",
+        report_to=_trackers(compute["report_to"]),
         disable_tqdm=True,
         log_level="error",
         remove_unused_columns=False,
@@ -64,6 +66,20 @@ def arguments(
         ddp_find_unused_parameters=False,
         **_devices(compute, precision),
     )
+
+
+def _trackers(names: Sequence[str]) -> list[str]:
+    """Where the Trainer reports to; `none` for nowhere.
+
+    Raises:
+        UserError: its package is not installed.
+    """
+    packages = {"tensorboard": ("tensorboardX", "tensorboard"), "wandb": ("wandb",)}
+    for name in names:
+        if not any(map(find_spec, packages[name])):
+            remedy = f"pip install {packages[name][0]}, or remove it"
+            raise ConfigError("compute.report_to", f"{name} is not installed", remedy)
+    return list(names) or ["none"]
 
 
 def _import_deepspeed_only(wanted: bool) -> None:

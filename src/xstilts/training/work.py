@@ -160,14 +160,18 @@ class Work:
         """Every attempt so far, this one last."""
         return _list(self.directory / "attempts.json")
 
-    def too_large(self) -> list[int]:
-        """Micro-batches for which the device had too little memory, in the order in which they were tried."""
-        return _list(self.directory / "out_of_memory.json")
+    def too_large(self, device: dict[str, Any]) -> list[int]:
+        """Micro-batches that such a device had no room for, in the order in which they were tried."""
+        return [told["micro_batch"] for told in _list(self._out_of_memory) if told["device"] == device]
 
-    def note_too_large(self, micro_batch: int) -> None:
-        """Remember that the device has too little memory for this micro-batch; several ranks may say so at once."""
-        known = self.too_large()
-        files.write_json(self.directory / "out_of_memory.json", [*known, *({micro_batch} - set(known))])
+    def note_too_large(self, micro_batch: int, device: dict[str, Any]) -> None:
+        """Remember that such a device has no room for this micro-batch; several ranks may say so at once."""
+        known, told = _list(self._out_of_memory), {"micro_batch": micro_batch, "device": device}
+        files.write_json(self._out_of_memory, known if told in known else [*known, told])
+
+    @property
+    def _out_of_memory(self) -> Path:
+        return self.directory / "out_of_memory.json"
 
     def remove(self) -> None:
         """The training is published: nothing of this is needed any more."""
