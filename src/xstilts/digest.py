@@ -19,7 +19,17 @@ from typing import Any
 PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parent.parent
 LENGTH = 16
-_PLUMBING = {"xstilts", "xstilts.errors", "xstilts.files", "xstilts.provenance", "xstilts.job", "xstilts.warm"}
+_PLUMBING = {
+    "xstilts",
+    "xstilts.errors",
+    "xstilts.files",
+    "xstilts.provenance",
+    "xstilts.job",
+    "xstilts.warm",
+    "xstilts.training.work",
+    "xstilts.training.room",
+    "xstilts.training.watch",
+}
 
 
 def canonical(value: Any) -> str:

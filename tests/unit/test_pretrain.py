@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
-from xstilts.errors import ConfigError, DataError, UserError
+from xstilts.errors import ConfigError, DataError, StoppedError, UserError
 from xstilts.schema.training import BackboneTraining
 from xstilts.training import mlm
-from xstilts.training.pretrain import pretrain
+from xstilts.training.pretrain import _Curve, pretrain
 from xstilts.training.tokenizer import BOS, EOS, MASK, PAD, SPECIAL, UNK, train_tokenizer
 
 TEXTS = [
@@ -167,8 +169,9 @@ def make_job(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "training": BackboneTraining.model_validate({**small, **values, **training}).model_dump(),
             "text": {code: str(tmp_path / f"{code}.txt") for code in LANGUAGES},
             "parallel": {},
-            "compute": {"device": "cpu", "threads": 1},
+            "compute": {"device": "cpu", "threads": 1, "state_minutes": 15},
             "output": str(tmp_path / "out"),
+            "work": str(tmp_path / "work"),
         }
 
     return make
@@ -200,6 +203,32 @@ def test_pretrain_learns_opens_and_repeats(make_job: Callable[..., dict[str, Any
     first = (out / "model.safetensors").read_bytes()
     pretrain(job)
     assert (out / "model.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize("minutes", [15, 0])
+def test_a_stopped_pretraining_goes_on_to_the_same_bits(
+    make_job: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float
+) -> None:
+    whole = make_job(steps=30)
+    pretrain(whole)
+    job = {**whole, "output": str(tmp_path / "again"), "compute": {**whole["compute"], "state_minutes": minutes}}
+    original = _Curve.add
+
+    def add(self: _Curve, step: int, *more: Any) -> bool:
+        if step == 13:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, step, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Curve, "add", add)
+        with pytest.raises(StoppedError, match="stopped by SIGTERM at step 13"):
+            pretrain(job)
+    pretrain(job)
+    for name in ("model.safetensors", "log.jsonl"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    record = json.loads((tmp_path / "again" / "record.json").read_text(encoding="utf-8"))
+    assert [attempt["from_step"] for attempt in record["attempts"]] == [0, 13]
+    assert not (tmp_path / "work").exists()
 
 
 def test_sizes_must_fit(make_job: Callable[..., dict[str, Any]]) -> None:

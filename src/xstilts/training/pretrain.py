@@ -7,10 +7,11 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -19,16 +20,19 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from xstilts import files, provenance
-from xstilts.errors import ConfigError, DataError, UserError
+from xstilts.errors import ConfigError, DataError, StoppedError, UserError
 from xstilts.job import terminal
 from xstilts.training import mlm
 from xstilts.training.tokenizer import BOS, EOS, PAD, train_tokenizer
+from xstilts.training.watch import GO_ON, STOP, Watch
+from xstilts.training.work import Work
 
 if TYPE_CHECKING:
     from xstilts.schema.training import BackboneTraining
 
 _BETAS, _WEIGHT_DECAY, _CLIP, _WARMUP, _INIT_RANGE = (0.9, 0.98), 0.01, 1.0, 0.1, 0.05
 _ENGLISH = "en"
+_STATE = "state.pt"
 _LOOKS = 100  # lines of the learning curve
 
 Lines = list[tuple[str, ...]]
@@ -46,8 +50,8 @@ class _Corpus:
 class _Curve:
     """The learning curve: losses summed between looks, one JSON line a look, the last look's mean kept."""
 
-    out: TextIO
     every: int
+    lines: list[str] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     tokens: int = 0
     mean: float = float("nan")
@@ -62,7 +66,7 @@ class _Curve:
         if not math.isfinite(self.mean):
             raise UserError(f"backbone: the loss is {self.mean} at step {step}; lower the learning rate")
         self.losses.clear()
-        self.out.write(json.dumps({"step": step, "loss": round(self.mean, 5), "tokens": self.tokens}) + "\n")
+        self.lines.append(json.dumps({"step": step, "loss": round(self.mean, 5), "tokens": self.tokens}) + "\n")
         return True
 
 
@@ -71,13 +75,14 @@ def pretrain(job: dict[str, Any]) -> None:
 
     The directory opens with AutoModel (its encoder) and AutoModelForMaskedLM; `log.jsonl` holds the learning
     curve (mean training loss in nats per masked token), `record.json`, written last, the record. On a CPU the
-    same job gives the same bits.
+    same job gives the same bits, also when it is stopped and goes on.
 
     Args:
         job: a BackboneJob: name, digest, plan, training (a dumped `BackboneTraining`), text and parallel
-            (language: path), compute, output (directory).
+            (language: path), compute, output (directory), work (directory).
 
     Raises:
+        StoppedError: a signal or a newer attempt stopped it; its state is saved.
         ConfigError: sizes that do not fit each other.
         DataError: a text file that is missing, empty or malformed; names file and line.
         UserError: the loss is not a number any more.
@@ -89,21 +94,32 @@ def pretrain(job: dict[str, Any]) -> None:
     torch.set_num_threads(job["compute"]["threads"])
     torch.manual_seed(training.seed)
     tokenizer = train_tokenizer(_tokenizer_texts(corpus, training), training.vocabulary, training.positions)
+    model = _model(training, len(tokenizer))
+    model.to(_device(job["compute"]))  # type: ignore[arg-type]
+    work = Work(Path(job["work"]))
+    with work.held():
+        run = _Run(model, training, work, Watch(work, job["compute"]["state_minutes"]), started)
+        run.train(_inputs(corpus, training, tokenizer))
+        _publish(job, run, tokenizer, work)
+
+
+def _publish(job: dict[str, Any], run: _Run, tokenizer: PreTrainedTokenizerFast, work: Work) -> None:
+    if not work.owned():
+        raise StoppedError("a newer attempt has taken over")
     with files.staged(Path(job["output"])) as staging:
-        model = _model(training, len(tokenizer))
-        model.to(_device(job["compute"]))  # type: ignore[arg-type]
-        with (staging / "log.jsonl").open("w", encoding="utf-8") as out:
-            curve = _Curve(out, max(1, training.steps // _LOOKS))
-            _train(model, _inputs(corpus, training, tokenizer), training, curve)
-        model.save_pretrained(staging)
+        files.write_text(staging / "log.jsonl", "".join(run.curve.lines))
+        run.model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         measured = {
-            "steps": training.steps,
-            "tokens": curve.tokens,
-            "loss": curve.mean,
+            "steps": run.training.steps,
+            "tokens": run.curve.tokens,
+            "loss": run.curve.mean,
             "vocabulary": len(tokenizer),
+            "wall_seconds": round(run.seconds, 3),
+            "attempts": work.attempts(),
         }
-        files.write_json(staging / files.RECORD, provenance.record(job, started, **measured))
+        files.write_json(staging / files.RECORD, provenance.record(job, run.started, **measured))
+    work.remove()
 
 
 def _device(compute: dict[str, Any]) -> str:
@@ -227,21 +243,73 @@ def _rate(step: int, steps: int) -> float:
     return (step + 1) / warmup if step < warmup else (steps - step) / max(1, steps - warmup)
 
 
-def _train(
-    model: XLMRobertaForMaskedLM, inputs: Iterator[mlm.Batch], training: BackboneTraining, curve: _Curve
-) -> None:
-    model.train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=training.learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, training.steps))
-    steps = range(1, training.steps + 1)
-    for step in tqdm(steps, desc="backbone", file=terminal(), disable=terminal() is None):
-        batch = next(inputs)
-        loss = _step(model, batch, optimizer)
-        schedule.step()
-        if curve.add(step, step == training.steps, loss, int((batch.ids != PAD).sum())):
-            print(f"step {step}/{training.steps} loss {curve.mean:.3f}", file=sys.stderr)
+class _Run:
+    """A training that is set up."""
+
+    def __init__(
+        self, model: XLMRobertaForMaskedLM, training: BackboneTraining, work: Work, watch: Watch, started: float
+    ) -> None:
+        self.model, self.training, self.started = model, training, started
+        self._work, self._watch, self._earlier = work, watch, 0.0
+        self.curve = _Curve(max(1, training.steps // _LOOKS))
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(), lr=training.learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY, fused=True
+        )
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: _rate(step, training.steps))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training behind the present state, those of earlier attempts that led to it included."""
+        return self._earlier + time.time() - self.started
+
+    def train(self, inputs: Iterator[mlm.Batch]) -> None:
+        """Train to the end, from where an earlier attempt stopped if there was one."""
+        done = self._restore()
+        self._work.began(from_step=done, ranks=1)
+        self.model.train()
+        total = self.training.steps
+        bar = tqdm(total=total, initial=done, desc="backbone", file=terminal(), disable=terminal() is None)
+        with self._watch.listening(), bar:
+            # Inputs are drawn again from the first one: the same, and cheap beside a step.
+            for step, batch in enumerate(islice(inputs, done, total), start=done + 1):
+                self._take(step, batch)
+                bar.update()
+                if step < total and (wish := self._watch.wish()) != GO_ON:
+                    self._save(step)
+                    if wish == STOP:
+                        raise self._watch.stopped(step)
+
+    def _take(self, step: int, batch: mlm.Batch) -> None:
+        total = self.training.steps
+        loss = _step(self.model, batch, self._optimizer)
+        self._schedule.step()
+        if self.curve.add(step, step == total, loss, int((batch.ids != PAD).sum())):
+            print(f"step {step}/{total} loss {self.curve.mean:.3f}", file=sys.stderr)
+
+    def _save(self, step: int) -> None:
+        folder = self._work.scratch / f"step-{step}"
+        folder.mkdir()
+        held = {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "curve": asdict(self.curve),
+        }
+        torch.save(held, folder / _STATE)
+        self._work.commit(folder, step, {"seconds": self.seconds})
+        self._watch.saved()
+
+    def _restore(self) -> int:
+        """Take the newest state back; returns its step."""
+        state = self._work.newest()
+        if state is None:
+            return 0
+        held = torch.load(state.path / _STATE, weights_only=True, map_location=self.model.device)
+        self.model.load_state_dict(held["model"])
+        self._optimizer.load_state_dict(held["optimizer"])
+        self._schedule.load_state_dict(held["schedule"])
+        self.curve, self._earlier = _Curve(**held["curve"]), state.facts["seconds"]
+        return state.step
 
 
 def _step(model: XLMRobertaForMaskedLM, batch: mlm.Batch, optimizer: torch.optim.Optimizer) -> float:

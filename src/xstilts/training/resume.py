@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -17,13 +14,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 from xstilts import files
-from xstilts.errors import StoppedError, UserError
+from xstilts.errors import UserError
+from xstilts.training.watch import GO_ON, STOP, Watch
 from xstilts.training.work import State, Work, keep
 
 if TYPE_CHECKING:
     from xstilts.training.trainer import TaskTrainer
 
-_GO_ON, _SAVE, _STOP = 0, 1, 2
 _KEPT = "kept"
 
 
@@ -43,12 +40,11 @@ class Part(Protocol):
 class Keeper(TrainerCallback):
     """Saves states in the work directory; the last of a trainer's callbacks, since it saves what the others did.
 
-    All ranks save and stop at the same step. A rank stops when it gets SIGTERM or SIGINT, or when a newer attempt has
-    taken over: it saves first.
+    All ranks save and stop at the same step.
 
     Args:
+        watch: says when.
         shape: what a state fits: one saved under another shape is refused.
-        minutes: between two states; 0 saves after every step.
         parts: by a name of their own.
         started: time.time() at the attempt's start.
 
@@ -59,12 +55,10 @@ class Keeper(TrainerCallback):
     trainer: TaskTrainer
 
     def __init__(
-        self, work: Work, shape: dict[str, Any], minutes: float, parts: Mapping[str, Part], started: float
+        self, work: Work, watch: Watch, shape: dict[str, Any], parts: Mapping[str, Part], started: float
     ) -> None:
-        self._work, self._shape, self._minutes, self._parts = work, shape, minutes, parts
-        self._started, self._saved = started, time.monotonic()
+        self._work, self.watch, self._shape, self._parts, self._started = work, watch, shape, parts, started
         self._from: State | None = None
-        self._heard: str | None = None
         self._stopping = False
         self._group: Any = None
 
@@ -102,7 +96,7 @@ class Keeper(TrainerCallback):
         """Take the state of the parts back."""
         if args.world_size > 1:
             self._group = torch.distributed.new_group(backend="gloo")  # asks for no wait of the GPU
-        self._saved = time.monotonic()
+        self.watch.saved()
         if self._from is None:
             return
         if state.is_world_process_zero:
@@ -116,37 +110,14 @@ class Keeper(TrainerCallback):
 
     # --- saving
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """While this lasts, SIGTERM and SIGINT end the training at its next step."""
-        before = {number: signal.signal(number, self._hear) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _hear(self, number: int, _: FrameType | None) -> None:
-        self._heard = signal.Signals(number).name
-
     @override
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Have the Trainer save, if it is time to; not at the very end, which publishes."""
-        wish = self._agreed(self._wish(state))
+        wish = self._agreed(self.watch.wish())
         if control.should_training_stop or state.global_step >= state.max_steps:
             return
-        control.should_save = wish != _GO_ON
-        self._stopping = wish == _STOP
-
-    def _wish(self, state: TrainerState) -> int:
-        if self._heard:
-            return _STOP
-        if not state.is_world_process_zero:
-            return _GO_ON
-        if not self._work.owned():
-            self._heard = "a newer attempt"
-            return _STOP
-        return _SAVE if time.monotonic() - self._saved >= 60 * self._minutes else _GO_ON
+        control.should_save = wish != GO_ON
+        self._stopping = wish == STOP
 
     def _agreed(self, wish: int) -> int:
         """The strongest wish of all ranks."""
@@ -177,12 +148,9 @@ class Keeper(TrainerCallback):
                     keep(path, folder / _KEPT)
             self._work.commit(folder, state.global_step, {"shape": self._shape, "seconds": self.seconds})
         self._barrier()
-        self._saved = time.monotonic()
+        self.watch.saved()
         if self._stopping:
-            reason = self._heard or "another rank"
-            raise StoppedError(
-                f"stopped by {reason} at step {state.global_step}, which is saved; run it again to go on"
-            )
+            raise self.watch.stopped(state.global_step)
 
 
 def _name(args: TrainingArguments) -> str:

@@ -30,6 +30,7 @@ from xstilts.training.resume import Keeper, Part, token
 from xstilts.training.selection import ENGLISH, Chosen, Dev, Looks, Weights, criterion
 from xstilts.training.steps import split, total_steps
 from xstilts.training.trainer import TaskTrainer, arguments
+from xstilts.training.watch import Watch
 from xstilts.training.work import Work
 
 if TYPE_CHECKING:
@@ -194,7 +195,8 @@ class _Run:
         looks = {"looks": self._looks} if self._looks else {}
         parts: dict[str, Part] = {"progress": self._progress, **looks}
         shape = {key: compute[key] for key in ("device", "ranks", "deepspeed")}
-        self._keeper = Keeper(work, shape, compute["state_minutes"], parts, started)
+        watch = Watch(work, compute["state_minutes"], first=args.process_index == 0)
+        self._keeper = Keeper(work, watch, shape, parts, started)
         callbacks: list[TrainerCallback] = [self._progress, *looks.values(), self._keeper]
         self.trainer = TaskTrainer(model, args, part.encoded, self._collate, self._batches, callbacks)
         self._keeper.trainer = self.trainer
@@ -210,7 +212,7 @@ class _Run:
         state = self._keeper.find(self.trainer.args)
         if self.trainer.is_world_process_zero():
             self._work.began(from_step=self._keeper.step, ranks=self.trainer.args.world_size)
-        with self._keeper.listening():
+        with self._keeper.watch.listening():
             self.trainer.train(resume_from_checkpoint=state)
 
     def _collate(self, batch: Sequence[Encoded]) -> dict[str, torch.Tensor]:
