@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 TEXT = [
@@ -106,6 +106,16 @@ def backbone(directory: Path, **changes: Any) -> Path:
     """A checkpoint of a tiny encoder with a BPE tokenizer."""
     words = tokenizer("bpe-metaspace")
     encoder(len(words), **changes).save_pretrained(directory)
+    words.save_pretrained(directory)
+    return directory
+
+
+def backbone_of(directory: Path, model_type: str, words: PreTrainedTokenizerFast, **config: Any) -> Path:
+    """A checkpoint of a random encoder of another architecture, with a tokenizer."""
+    ids = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2}
+    made = AutoConfig.for_model(model_type, vocab_size=len(words), max_position_embeddings=66, **ids, **config)
+    torch.manual_seed(0)
+    AutoModel.from_config(made).save_pretrained(directory)
     words.save_pretrained(directory)
     return directory
 

@@ -71,7 +71,7 @@ def job(data: Path, output: Path, kind: str = "pair", **changes: Any) -> dict[st
         "task": kind,
         "kind": kind,
         "labels": [],
-        "criterion": criteria[kind],
+        "criterion": criteria.get(kind, ""),
         "backbone": {"pooling": "mean"},
         "seed": 1,
         "precision": "fp32",

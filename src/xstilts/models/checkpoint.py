@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from xstilts import files
@@ -101,7 +102,7 @@ def load(directory: Path) -> TaskModel:
     model = TaskModel(load_encoder(directory), [described])
     try:
         model.heads[described.task].load_state_dict(load_file(directory / HEAD))
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{directory / HEAD}: does not hold the head ({reason}); train the checkpoint again") from None
     return model.eval()

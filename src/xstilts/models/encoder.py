@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging
@@ -41,7 +42,10 @@ def load_encoder(directory: Path) -> PreTrainedModel:
     options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
     if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
         options["add_pooling_layer"] = False
-    loaded: Any = kind.from_pretrained(directory, local_files_only=True, use_safetensors=True, **options)
+    try:
+        loaded: Any = kind.from_pretrained(directory, local_files_only=True, use_safetensors=True, **options)
+    except SafetensorError as error:
+        raise UserError(f"{directory}: its safetensors weights cannot be read ({error}); get them again") from None
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
         problem = f"the weights lack {len(missing)} parameters of {kind.__name__}, first {missing[0]}"

@@ -52,7 +52,8 @@ def _download(hub: str, revision: str) -> tuple[Path, str]:
     try:
         folder = Path(snapshot_download(hub, revision=wanted, allow_patterns=list(_WANTED)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
         remedy = "check id, revision and network, or give a directory with `path`"
-        raise UserError(f"backbone {hub} (revision {revision}): cannot be fetched: {error}; {remedy}") from None
+        raise UserError(f"backbone {hub} (revision {revision}): cannot be fetched: {reason}; {remedy}") from None
     # A snapshot's folder is named by its commit.
     return folder, folder.name if folder.parent.name == "snapshots" else str(HfApi().model_info(hub).sha)

@@ -24,13 +24,14 @@ def origin(source: Dataset, split: Split) -> Split:
 
 def has_part(source: Dataset, split: Split, language: str, *, hub: bool) -> bool:
     """Does the dataset have this split in this language? Training parts and dev cut from them are English."""
-    if split == "train" or (split == "dev" and source.dev is not None):
-        return language == ENGLISH
-    if split == "dev" and language in source.without_dev:
+    published = origin(source, split)
+    if published == "train" and language != ENGLISH:
+        return False
+    if published == "dev" and language in source.without_dev:
         return False
     if hub:
-        return source.hub is not None and split in source.hub.splits and _on_hub(source.hub, language)
-    return group_for(source, split, language) is not None
+        return source.hub is not None and published in source.hub.splits and _on_hub(source.hub, language)
+    return group_for(source, published, language) is not None
 
 
 def _on_hub(hub: HubSource, language: str) -> bool:
