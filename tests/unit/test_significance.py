@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xstilts.analysis import selection, significance, tables
+from xstilts.analysis import resampling, selection, significance, tables
 from xstilts.evaluation.examples import Examples
 
 LANGUAGES, SEEDS, N = ("en", "sw", "de"), range(1, 9), 200
@@ -137,6 +137,14 @@ def test_averages_beside_xtreme_s(made: Path) -> None:
 
 
 def test_runs_with_nested_seeds_are_matched_once_each() -> None:
-    runs = [("mnli", k, f) for k in (1, 2) for f in (5, 6)]
-    assert significance._matched(runs) == [0, 3]
-    assert significance._run_weights(runs)[0].tolist() == [0.25] * 4
+    assert significance._matched([("mnli", k, f) for k in (1, 2) for f in (5, 6)]) == [0, 3]
+
+
+def test_a_baseline_without_seeds_is_the_same_for_every_seed() -> None:
+    runs: list[significance.Run] = [("none", None, None), *(("mnli", k, None) for k in (1, 2, 3))]
+    scores = np.tile(np.array([[[50.0, 60, 62, 64]]]), (5, 1, 1))
+    column = significance.Column("b", "tatoeba", runs, {"test": ["sw"]}, {"test": scores}, {"test": 9}, None)
+    own, change = column.pair("test", "mnli", frozenset(), significance._every)
+    assert own is not None and own.value == 62 and change is not None
+    assert change.by_seed.tolist() == [10.0, 12.0, 14.0]
+    assert resampling.summary(change).smallest_p == 0.25

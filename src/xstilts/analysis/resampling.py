@@ -1,14 +1,16 @@
 """Resampling and exact tests on arrays: what a difference between two sets of runs is worth.
 
-Scores stand in arrays (replicate, language, run); replicate 0 is the data as they are. Examples, languages and seeds
-are drawn anew, each on its own, and a score's weight is the product of its draws (the pigeonhole bootstrap: Owen,
-Annals of Applied Statistics 1(2), 2007; Owen and Eckles, ibid. 6(3), 2012; mildly conservative for crossed data, which
-these are: one item often stands in many languages). Of n seeds or languages n - 1 are drawn: n draws would give a
-variance too small by a factor (n - 1) / n, which with three seeds is two thirds.
+Scores stand in arrays (replicate, language, run); replicate 0 is the data as they are, the others have examples drawn
+anew. An interval speaks of seeds, languages and examples, which are crossed: a seed runs in every language, an item
+often stands in several. Drawing all three at once would count what belongs to a single score up to seven times (the
+pigeonhole bootstrap: Owen, Annals of Applied Statistics 1(2), 2007). So each level is drawn on its own, and what two of
+them share is taken off again, as in an analysis of variance. Drawing n - 1 of n seeds or languages gives their mean the
+variance s² / n, which is therefore computed and not drawn.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -58,57 +60,83 @@ def _scores(
     return np.stack(found, axis=1)
 
 
-def drawn(count: int, rng: np.random.Generator, replicates: int = REPLICATES) -> Array:
-    """Weights (1 + replicates, count) of `count` seeds or languages, each row's sum 1; row 0 is even."""
-    if count == 1:
-        return np.ones((1 + replicates, 1))
-    draws = rng.multinomial(count - 1, np.full(count, 1 / count), size=replicates) / (count - 1)
-    return np.concatenate([np.full((1, count), 1 / count), draws])
-
-
 @dataclass(frozen=True)
 class Effect:
-    """One cell's score, or its distance from the baseline.
+    """One cell's score or its distance from the baseline, or a mean of such over targets.
 
     Attributes:
-        values: (1 + replicates,), the estimate first.
-        by_seed: (seeds,): the same for each pair of runs, or each run where there is no baseline; no run is in two.
+        value: the estimate, in points.
+        by_seed: (pairs,): the same for each pair of runs, or each run where there is no baseline; no seed is in two.
+        variance: of the estimate, beside what seeds add.
         by_language: of each target (languages,): its part in the estimate, for each language alone.
     """
 
-    values: Array
+    value: float
     by_seed: Array
+    variance: float
     by_language: tuple[Array, ...]
 
-    def minus(self, other: Effect) -> Effect:
-        """The distance from another cell of the same languages; one that has no seeds is the same for every seed."""
-        pairs = min(len(self.by_seed), len(other.by_seed)) if len(other.by_seed) > 1 else len(self.by_seed)
-        languages = tuple(own - base for own, base in zip(self.by_language, other.by_language, strict=True))
-        by_seed = self.by_seed[:pairs] - (other.by_seed[:pairs] if len(other.by_seed) > 1 else other.by_seed)
-        return Effect(self.values - other.values, by_seed, languages)
+
+NOTHING = Effect(0.0, np.zeros(1), 0.0, ())
+"""The change of a cell that is the baseline itself."""
 
 
-def effect(scores: Array, seeds: Array, languages: Array, matched: Sequence[int]) -> Effect:
-    """The mean over runs and languages.
+def effect(value: float, scores: Array) -> Effect:
+    """The effect of one cell.
 
     Args:
-        scores: (1 + replicates, languages, runs).
-        seeds: weights of the runs, (1 + replicates, runs).
-        languages: weights of the languages, (1 + replicates, languages).
-        matched: runs that share no seed of any phase, in the order in which runs of two cells are paired.
+        value: its estimate, from all runs.
+        scores: (1 + replicates, languages, runs) of runs of which no two share a seed; distances from the baseline's
+            runs, or scores.
     """
-    values = np.einsum("rls,rl,rs->r", scores, languages, seeds)
-    even = languages[0]
-    return Effect(values, even @ scores[0][:, list(matched)], (scores[0] @ seeds[0],))
+    return Effect(value, scores[0].mean(0), _beside_seeds(scores), (scores[0].mean(1),))
+
+
+def _beside_seeds(scores: Array) -> float:
+    """Variance of the mean from languages and from items, without what the variance between seeds holds already."""
+    data = scores[0]
+    rest = data - data.mean(0) - data.mean(1)[:, None] + data.mean()
+    freedom = max(1, (data.shape[0] - 1) * (data.shape[1] - 1))
+    both = float((rest**2).sum() / freedom / data.size)
+    return float(_between(data.mean(1)) - both * (data.shape[1] > 1) + _of_items(scores[1:]))
+
+
+def _of_items(draws: Array) -> float:
+    """Variance from what an item does to every language and run alike: the covariance of scores that share neither.
+
+    The variance of a mean of n scores is the mean of their n² covariances; those of one language or one run are in
+    the variance between languages or runs, so they leave.
+    """
+    _, languages, runs = draws.shape
+    found = _drawn(draws.mean((1, 2)))
+    if languages > 1:
+        found = found - _drawn(draws.mean(2)).sum() / languages**2
+    if runs > 1:
+        found = found - _drawn(draws.mean(1)).sum() / runs**2
+    if languages > 1 and runs > 1:
+        found = found + _drawn(draws).sum() / (languages * runs) ** 2
+    return float(found * languages * runs / (max(1, languages - 1) * max(1, runs - 1)))
+
+
+def _drawn(draws: Array) -> Array:
+    """Variance over replicates."""
+    found: Array = np.var(draws, axis=0, ddof=1)
+    return found
+
+
+def _between(values: Array) -> float:
+    """Variance of the mean of values that were drawn: s² / n; of a single one it is not known and counts as 0."""
+    return float(np.var(values, ddof=1) / len(values)) if len(values) > 1 else 0.0
 
 
 def mean(effects: Sequence[Effect]) -> Effect:
-    """The unweighted mean over targets, of as many seeds as each has that has any."""
+    """The unweighted mean over targets, of as many seeds as each has that has any; targets share seeds and no more."""
     count = len(effects)
     seeds = min((len(e.by_seed) for e in effects if len(e.by_seed) > 1), default=1)
     by_seed = np.mean([np.resize(e.by_seed[:seeds], seeds) for e in effects], axis=0)
     languages = tuple(part / count for e in effects for part in e.by_language)
-    return Effect(np.mean([e.values for e in effects], axis=0), by_seed, languages)
+    variance = sum(e.variance for e in effects) / count**2
+    return Effect(float(np.mean([e.value for e in effects])), by_seed, variance, languages)
 
 
 class Summary(NamedTuple):
@@ -127,18 +155,22 @@ class Summary(NamedTuple):
 
 
 def summary(found: Effect) -> Summary:
-    """The estimate plus and minus Student's t times the bootstrap's standard error.
+    """The estimate plus and minus Student's t times its standard error.
 
-    Degrees of freedom are Satterthwaite's, from the variance between seeds and that between languages.
+    Degrees of freedom are Satterthwaite's, from the variance between seeds and that between languages. What languages
+    and examples add may be estimated below 0 and then counts as nothing.
     """
-    seeds, value = len(found.by_seed), float(found.values[0])
+    seeds = len(found.by_seed)
     sd = float(np.std(found.by_seed, ddof=1)) if seeds > 1 else float("nan")
-    half = student(_freedom(found)) * float(np.std(found.values[1:], ddof=1))
-    return Summary(value, value - half, value + half, sd, seeds, sign_flip(found.by_seed), smallest_p(seeds))
+    error = math.sqrt(_between(found.by_seed) + max(0.0, found.variance))
+    half = student(_freedom(found)) * error
+    return Summary(
+        found.value, found.value - half, found.value + half, sd, seeds, sign_flip(found.by_seed), smallest_p(seeds)
+    )
 
 
 def _freedom(found: Effect) -> float:
-    parts = [(np.var(x, ddof=1) / len(x), len(x) - 1) for x in (found.by_seed, *found.by_language) if len(x) > 1]
+    parts = [(_between(x), len(x) - 1) for x in (found.by_seed, *found.by_language) if len(x) > 1]
     total = sum(variance for variance, _ in parts)
     if not total:
         return float("inf")

@@ -100,60 +100,57 @@ class Column:
         places = [k for k, run in enumerate(self.runs) if run[0] == intermediate and run not in without]
         return sorted(places, key=lambda k: [-1 if seed is None else seed for seed in self.runs[k][1:]])
 
-    def effect(self, split: str, intermediate: str, without: frozenset[Run], share: Share) -> Effect | None:
-        """The intermediate's score by a functional of languages; None where it has no run or no such language."""
+    def pair(
+        self, split: str, intermediate: str, without: frozenset[Run], measure: Measure
+    ) -> tuple[Effect | None, Effect | None]:
+        """The intermediate's effect and its distance from `none`; None where there is no such run or language."""
         places = self.of(intermediate, without)
-        if split not in self.scores or not places or (weights := share(self, split)) is None:
-            return None
-        runs = [self.runs[k] for k in places]
-        return resampling.effect(self.scores[split][:, :, places], _run_weights(runs), weights, _matched(runs))
+        scores = measure(self.codes.get(split, []), self.scores[split]) if split in self.scores else None
+        if scores is None or not places:
+            return None, None
+        own = resampling.effect(_estimate(scores, places), scores[:, :, self._matched(places)])
+        base = self.of(tables.BASELINE, without) if intermediate != tables.BASELINE else []
+        return own, self._change(scores, places, base) if base else None
 
-    def language_weights(self, codes: Sequence[str], split: str) -> Array:
-        """Weights (1 + replicates, languages) of the split's languages, drawn among the given ones."""
-        weights = np.zeros((1 + resampling.REPLICATES, len(self.codes[split])))
-        places = [k for k, code in enumerate(self.codes[split]) if code in codes]
-        weights[:, places] = resampling.drawn(len(places), _generator(self.target, *codes))
-        return weights
+    def _matched(self, places: Sequence[int]) -> list[int]:
+        return [places[k] for k in _matched([self.runs[k] for k in places])]
 
-
-Share = Callable[[Column, str], Array | None]  # languages' weights; None where the measure makes no sense
-
-
-def _every(column: Column, split: str) -> Array:
-    return column.language_weights(column.codes[split], split)
+    def _change(self, scores: Array, places: Sequence[int], base: Sequence[int]) -> Effect:
+        """Runs are paired in the order of their seeds; a baseline that has none is the same for every run."""
+        own, other = self._matched(places), self._matched(base)
+        pairs = len(own) if len(base) == 1 else min(len(own), len(other))
+        distances = scores[:, :, own[:pairs]] - scores[:, :, other[:pairs]]
+        return resampling.effect(_estimate(scores, places) - _estimate(scores, base), distances)
 
 
-def _others(column: Column, split: str) -> Array | None:
-    codes = [code for code in column.codes[split] if code != ENGLISH]
-    return column.language_weights(codes, split) if codes else None
+def _estimate(scores: Array, places: Sequence[int]) -> float:
+    """The mean over languages and all of the runs."""
+    return float(scores[0][:, list(places)].mean())
 
 
-def _gap(column: Column, split: str) -> Array | None:
-    others = _others(column, split)
-    if others is None or ENGLISH not in column.codes[split]:
-        return None
-    return column.language_weights([ENGLISH], split) - others
+# From a split's languages and their scores (1 + replicates, languages, runs) the same of what is averaged over; None
+# where the measure makes no sense.
+Measure = Callable[[Sequence[str], Array], Array | None]
+
+
+def _every(_codes: Sequence[str], scores: Array) -> Array:
+    return scores
+
+
+def _others(codes: Sequence[str], scores: Array) -> Array | None:
+    places = [k for k, code in enumerate(codes) if code != ENGLISH]
+    return scores[:, places] if places else None
+
+
+def _gap(codes: Sequence[str], scores: Array) -> Array | None:
+    """English minus each other language."""
+    others = _others(codes, scores)
+    return scores[:, [codes.index(ENGLISH)]] - others if ENGLISH in codes and others is not None else None
 
 
 def _generator(*names: str) -> np.random.Generator:
-    """The same names, the same draws: two cells whose runs have the same seeds share theirs."""
+    """The same names, the same draws."""
     return np.random.default_rng(int(digest.of(list(names)), 16))
-
-
-def _run_weights(runs: Sequence[Run]) -> Array:
-    """Weights (1 + replicates, runs); nested seeds are drawn in each phase, a run weighs the product."""
-    phases: list[list[int | None]] = [[first for _, first, _ in runs], [second for _, _, second in runs]]
-    distinct = [sorted({seed for seed in seeds if seed is not None}) for seeds in phases]
-    if len(distinct[0]) * len(distinct[1]) == len(runs) and min(map(len, distinct)) > 1:
-        weights = np.ones((1 + resampling.REPLICATES, len(runs)))
-        for known, seeds in zip(distinct, phases, strict=True):
-            weights *= _seed_weights(known)[:, [known.index(seed) for seed in seeds if seed is not None]]
-        return weights
-    return _seed_weights([second if second is not None else first for _, first, second in runs])
-
-
-def _seed_weights(seeds: Sequence[int] | Sequence[int | None]) -> Array:
-    return resampling.drawn(len(seeds), _generator("seeds", *map(str, seeds)))
 
 
 def _matched(runs: Sequence[Run]) -> list[int]:
@@ -266,13 +263,9 @@ class Block:
         return list(KEPT)[: 2 if any(self._degenerate.values()) else 1]
 
     def _pair(
-        self, target: str, split: str, intermediate: str, runs: str, share: Share
+        self, target: str, split: str, intermediate: str, runs: str, measure: Measure
     ) -> tuple[Effect | None, Effect | None]:
-        """The intermediate's effect and its distance from `none`."""
-        without, column = self._without(target, runs), self.columns[target]
-        own = column.effect(split, intermediate, without, share)
-        base = column.effect(split, tables.BASELINE, without, share) if intermediate != tables.BASELINE else None
-        return own, own.minus(base) if own and base else None
+        return self.columns[target].pair(split, intermediate, self._without(target, runs), measure)
 
     def cells(self) -> Rows:
         """Rows of significance.csv."""
@@ -289,16 +282,16 @@ class Block:
         """Rows of averages.csv: a mean over the targets that both rows have, where at least one makes sense."""
         for split, runs in ((s, r) for s in tables.SPLITS for r in self._selections):
             for intermediate in self.job["intermediates"]:
-                for measure, (targets, share) in self._measures().items():
-                    pairs = [self._pair(t, split, intermediate, runs, share) for t in targets]
+                for name, (targets, measure) in self._measures().items():
+                    pairs = [self._pair(t, split, intermediate, runs, measure) for t in targets]
                     place = {"backbone": self.backbone, "split": split, "runs": runs, "intermediate": intermediate}
                     own = [effect for effect, _ in pairs if effect]
                     changes = [change for _, change in pairs if change]
                     if own:
                         numbers = _numbers(resampling.mean(own), resampling.mean(changes) if changes else None)
-                        yield {**place, "measure": measure, "targets": len(own), **numbers}
+                        yield {**place, "measure": name, "targets": len(own), **numbers}
 
-    def _measures(self) -> dict[str, tuple[list[str], Share]]:
+    def _measures(self) -> dict[str, tuple[list[str], Measure]]:
         whole = list(self.columns)
         averaged = tables.averaged(whole)
         return {
@@ -326,7 +319,7 @@ class Block:
             if own is None:
                 continue
             owns.append(own)
-            changes.append(change or own.minus(own))
+            changes.append(change or resampling.NOTHING)
             place = {"backbone": self.backbone, "rule": rule, "target": target, "intermediate": name}
             yield {**place, "chosen_on": basis, **_numbers(own, change)}
         if owns:
@@ -341,7 +334,7 @@ class Block:
     def _oracle(self, target: str) -> str:
         """The intermediate with the best test score, the first of equal ones."""
         effects = {name: self._pair(target, "test", name, "all", _every)[0] for name in self.job["candidates"]}
-        values = {name: float(effect.values[0]) for name, effect in effects.items() if effect}
+        values = {name: effect.value for name, effect in effects.items() if effect}
         best: str = max(values, key=lambda name: values[name])
         return best
 
