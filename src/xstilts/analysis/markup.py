@@ -33,7 +33,8 @@ tbody th{position:sticky;left:0;background:#fff;font-weight:400}
 tr.block th,tr.block td{font-weight:600;border-top:1px solid #888}
 .heat{font-size:.72rem}.heat td{padding:.15rem .25rem;text-align:center;border:1px solid #fff}
 .heat th.family{text-align:center;border-left:1px solid #888;font-weight:400}
-td.none{color:#777}figure{margin:.5rem 0 1rem;overflow-x:auto}figcaption{color:#333;max-width:70ch}svg{max-width:100%;height:auto}
+td.none{color:#777}figure{margin:.5rem 0 1rem;overflow-x:auto}
+figcaption{color:#333;max-width:70ch}svg{max-width:100%;height:auto}
 svg text{font-family:inherit}details{margin:.4rem 0}summary{cursor:pointer}
 @media screen and (max-width:50rem){svg{max-width:none}}
 @media print{@page{size:A4 landscape;margin:12mm}body{font-size:10pt;max-width:none;padding:0}nav{display:none}
