@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from xstilts.config import load
+from xstilts import revisions
+from xstilts.config import deep_merge, load
 from xstilts.errors import UserError
 from xstilts.study import Plan
 
@@ -23,8 +25,11 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
-def plan_of(configfile: Path) -> Plan:
+def plan_of(configfile: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     """The plan of a config file, in the working directory.
+
+    Args:
+        changes: values laid over the file's, as Snakemake's `--config` does.
 
     Raises:
         UserError: the file cannot be read as a config.
@@ -33,7 +38,8 @@ def plan_of(configfile: Path) -> Plan:
         raw = yaml.safe_load(configfile.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{configfile}: cannot be read as a config: {error}; name one with --configfile") from None
-    plan = Plan(load(raw))
+    study = load(deep_merge(raw, changes or {}))
+    plan = Plan(study, revisions=revisions.read(revisions.path_of(configfile)))
     plan.steps()
     return plan
 

@@ -32,6 +32,9 @@ _HOST = {
     "overlap": (1.0, 2e-5),
     "tabulate": (2.0, 0.0),
     "figures": (5.0, 0.0),
+    "selection": (5.0, 0.0),
+    "significance": (30.0, 0.0),
+    "report": (5.0, 0.0),
     "verify_published": (3.0, 0.0),
     "verify_baseline": (3.0, 0.0),
 }

@@ -1,0 +1,78 @@
+"""`python -m xstilts.budget`: what a study would cost, what a change of it would cost, and both as files."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from xstilts import command, files
+from xstilts.budget.missing import Missing
+from xstilts.budget.plan import Budget, budget, to_run
+from xstilts.budget.report import difference, lines, plain
+from xstilts.errors import UserError
+
+_EPILOG = """With --config, prints what the changed study costs more than the one that stands in the file:
+
+    python -m xstilts.budget --config 'seeds={intermediate: [1, 2, 3, 4, 5]}' --gpus 32
+"""
+
+
+def main() -> None:
+    """The command line."""
+    described = "What the matrix of a study would cost."
+    arguments = command.parser("budget", described)
+    arguments.epilog, arguments.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
+    arguments.add_argument(
+        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="changes, as Snakemake has them"
+    )
+    arguments.add_argument("--gpus", type=int, help="GPUs (on a study that runs on CPUs: cores) at once")
+    arguments.add_argument("--output", type=Path, help="folder for budget.json, budget.csv and budget.svg")
+    given = arguments.parse_args()
+    before = _budget(given.configfile, [], given.gpus)
+    after = _budget(given.configfile, given.config, given.gpus) if given.config else before
+    print("\n".join(lines(after)) or "xstilts: nothing would run")
+    if given.config:
+        print(f"xstilts: {' '.join(given.config)}: {difference(before, after)}")
+    if given.output:
+        write(after, given.output)
+
+
+def _budget(configfile: Path, changes: list[str], gpus: int | None) -> Budget:
+    plan = command.plan_of(configfile, dict(_change(text) for text in changes))
+    try:
+        return budget(plan, to_run(plan), gpus)
+    except Missing as reason:
+        raise UserError(str(reason)) from None
+
+
+def _change(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    try:
+        if equals:
+            return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        pass
+    raise UserError(f"--config {text}: not KEY=VALUE with a YAML value; write --config 'seeds={{intermediate: [1]}}'")
+
+
+def write(made: Budget, folder: Path) -> None:
+    """Write budget.json, budget.csv (its rows) and budget.svg (schedule and hours) into a folder."""
+    from xstilts.budget.figure import draw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "budget.json", plain(made))
+    rows = [asdict(row) for row in made.rows]
+    with files.atomic(folder / "budget.csv") as path, path.open("w", encoding="utf-8", newline="") as out:
+        table = csv.DictWriter(out, list(rows[0]) if rows else ["phase"])
+        table.writeheader()
+        table.writerows(rows)
+    with files.atomic(folder / "budget.svg") as path:
+        draw(made, path)
+
+
+if __name__ == "__main__":
+    command.run(main)
