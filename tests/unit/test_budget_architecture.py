@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
 
-from xstilts.budget import architecture
+from xstilts.budget import architecture, memory
 from xstilts.budget.architecture import BACKWARD, Architecture
 from xstilts.budget.missing import Missing
 from xstilts.models import heads
@@ -18,6 +18,7 @@ from xstilts.models.heads import HeadSpec
 
 ENCODERS = ["FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large", "google-bert/bert-base-multilingual-cased"]
 MT5 = "google/mt5-small"
+ONE = {"ranks": 1, "deepspeed": None}
 SHALLOW = {"num_hidden_layers": 2, "num_layers": 2, "num_decoder_layers": 2}
 
 
@@ -72,6 +73,48 @@ def test_parameters_and_their_tensors_are_exactly_the_models(name: str) -> None:
     size = Architecture.of_config(raw, name).size
     assert size.parameters == sum(p.numel() for p in parameters)
     assert size.tensors == len(parameters)
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, MT5])
+def test_optimizer_state_is_exactly_adamws(name: str) -> None:
+    raw = shallow(name, vocabulary=50)
+    parameters = list(hugging_face(raw).parameters())
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = torch.optim.AdamW(parameters)
+    optimizer.step()
+    held = sum(value.nbytes for state in optimizer.state.values() for value in state.values())
+    assert memory.optimizer_bytes(Architecture.of_config(raw, name).size) == held
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_a_token_keeps_for_the_backward_pass_is_what_autograd_saves(precision: str) -> None:
+    raw, held = shallow("FacebookAI/xlm-roberta-base", vocabulary=50), []
+    for layers in (1, 3):  # the difference is free of embeddings and of what every pass keeps once
+        model = hugging_face(raw | {"num_hidden_layers": layers}).train()
+        held.append(saved_bytes(model, torch.randint(5, 40, (16, 8)), precision))
+    expected = memory.training(Architecture.of_config(raw, "x"), architecture.Size(0, 0), ONE, precision).per_token
+    assert (held[1] - held[0]) / (16 * 8) == pytest.approx(expected, rel=0.1)
+
+
+def saved_bytes(model: Any, ids: torch.Tensor, precision: str) -> int:
+    """Bytes that autograd keeps of a forward pass, weights and 16-bit copies of them apart."""
+    weights = {tuple(sorted(p.shape)) for p in model.parameters() if p.dim() == 2}
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in own and tuple(sorted(tensor.shape)) not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            alive.append(tensor)  # or its place would be given to another
+        return tensor
+
+    alive: list[torch.Tensor] = []
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with hooks, torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        output = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    assert output.requires_grad
+    return sum(kept.values())
 
 
 @pytest.mark.parametrize("kind", ["pair", "choice", "span", "tagging"])

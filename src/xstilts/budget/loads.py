@@ -95,12 +95,10 @@ class Model:
     def step(self, made: Passes, compute: Mapping[str, Any]) -> Load:
         """One optimizer step on one device."""
         forward = self.forward(made.tokens, made.pairs, made.sequences, made.number)
-        layers = self.architecture.layers + self.architecture.decoder_layers
-        launches = made.number * (layers * _LAUNCHES_LAYER + _LAUNCHES_PASS) + _LAUNCHES_STEP
         parameters = self.size.parameters
-        traffic = self._activations(made.tokens) + parameters * (_PASS_BYTES * made.number + _STEP_BYTES)
-        exchanged = self._exchanged(made.number, compute)
-        return Load(forward.operations * (1 + BACKWARD), traffic, launches, exchanged)
+        updated = parameters * (_PASS_BYTES * made.number + _STEP_BYTES)
+        backward = BACKWARD + bool(compute.get("activation_checkpointing"))  # which computes the forward pass again
+        return forward * (1 + backward) + Load(0.0, updated, _LAUNCHES_STEP, self._exchanged(made.number, compute))
 
     def _activations(self, tokens: float) -> float:
         layers = self.architecture.layers + self.architecture.decoder_layers

@@ -55,7 +55,7 @@ def training(architecture: Architecture, size: Size, compute: Mapping[str, Any],
 
     Args:
         size: parameters, head included.
-        compute: `ranks` and `deepspeed` of the study.
+        compute: `ranks`, `deepspeed` and `activation_checkpointing` of the study.
     """
     zero = compute.get("deepspeed") or {}
     ranks, stage = int(compute["ranks"]), int(zero.get("zero_stage", 0))
@@ -66,7 +66,7 @@ def training(architecture: Architecture, size: Size, compute: Mapping[str, Any],
         weights=unit * size.parameters / (ranks if stage == 3 else 1) + _casts(size, precision, bool(zero)),
         gradients=unit * size.parameters / (ranks if stage >= 2 else 1),
         optimizer=0.0 if zero.get("offload") else optimizer / (ranks if stage >= 1 else 1),
-        per_token=_per_token(architecture, precision),
+        per_token=_per_token(architecture, precision, bool(compute.get("activation_checkpointing"))),
     )
 
 
@@ -75,9 +75,11 @@ def _casts(size: Size, precision: str, deepspeed: bool) -> float:
     return 0.0 if precision == "fp32" or deepspeed else 2.0 * size.parameters
 
 
-def _per_token(architecture: Architecture, precision: str) -> float:
+def _per_token(architecture: Architecture, precision: str, checkpointing: bool) -> float:
+    """With activation checkpointing only what enters a layer (float32) is kept, and one layer's inside at a time."""
+    layers = architecture.layers + architecture.decoder_layers
     layer = _ACTIVATIONS[precision] * architecture.width + _NETWORK[precision] * architecture.feed_forward
-    return (architecture.layers + architecture.decoder_layers) * layer
+    return 4.0 * architecture.width * layers + layer if checkpointing else float(layers * layer)
 
 
 def largest_fitting(held: Held, device: Device, share: int, tokens_per_example: float) -> int | None:

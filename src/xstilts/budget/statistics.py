@@ -48,15 +48,17 @@ class Statistics:
     def _part(self, path: Path, tokenizer: Path | None) -> Part:
         key = (str(path), str(tokenizer))
         if key not in self._known:
-            there = _prepared(path)
-            self._known[key] = self._at_hand(there, tokenizer) if there else self._shipped(path)
+            self._known[key] = self._at_hand(path, tokenizer) or self._shipped(path)
         self.used.setdefault(path.parent.parent.name, set()).add(self._known[key].origin)
         return self._known[key]
 
     # --- at hand
 
-    def _at_hand(self, path: Path, tokenizer: Path | None) -> Part:
-        """Measured once per content and tokenizer, and remembered in the user's cache."""
+    def _at_hand(self, wanted: Path, tokenizer: Path | None) -> Part | None:
+        """Measured once per content and tokenizer, and remembered in the user's cache; None if it cannot be read."""
+        path = _prepared(wanted)
+        if path is None:
+            return None
         memory = self._remembered()
         file = tokenizer / "tokenizer.json" if tokenizer else None
         counted = file if file is not None and file.exists() else None
@@ -64,7 +66,10 @@ class Statistics:
         if key not in memory:
             language = path.stem.split(".", 1)[1]
             count = lengths.by_tokenizer(counted) if counted else lengths.by_characters(language)
-            memory[key] = lengths.measured(path, count)
+            try:
+                memory[key] = lengths.measured(path, count)
+            except (OSError, ValueError):
+                return None  # damaged; the job that reads it will say so
             self._changed = True
         rows, roles = memory[key]
         return Part(rows, roles, "measured")
