@@ -41,11 +41,23 @@ class Data(Model):
     root: str = Field(
         "data", description="Directory of upstream files: for datasets without a usable hub copy, or for all."
     )
+    selection_dev: Literal["cut", "paper"] = Field(
+        "cut",
+        description="The dev part by which QA checkpoints are chosen: cut from the training articles; or `paper`: the "
+        "published one, of which the paper's recipes see the first 500 examples. It leaks: it is TyDiQA's test, and "
+        "XQuAD's passages come from SQuAD's. Its scores are labelled `-paper-dev`.",
+    )
     world: World | None = Field(None, description="Make the mini world and use its files instead (mini study only).")
     datasets: dict[Name, Dataset] = Field(
         {},
         description="Datasets whose place or layout differs from the known one (src/xstilts/data/datasets.yaml).",
     )
+
+    @model_validator(mode="after")
+    def _real(self) -> Data:
+        if self.world and self.selection_dev == "paper":
+            raise ConfigError("data.selection_dev", "the mini world has no published dev part", "use `cut`")
+        return self
 
     @field_validator("datasets", mode="before")
     @classmethod

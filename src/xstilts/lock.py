@@ -17,7 +17,7 @@ import yaml
 from xstilts import config, files, revisions
 from xstilts.errors import UserError
 from xstilts.revisions import RepositoryKind, Revisions
-from xstilts.schema.data import UNPINNED
+from xstilts.schema.data import UNPINNED, is_commit
 from xstilts.study import Plan
 
 _HEADER = """\
@@ -78,7 +78,7 @@ def _commit(hub: Hub, kind: RepositoryKind, repository: str, revision: str) -> s
         reason = str(error).strip().partition("\n")[0]
         remedy = "check id, revision and network, or take files (data.source: files; `path` of a backbone)"
         raise UserError(f"{repository} (revision {revision}): the hub gives no commit: {reason}; {remedy}") from None
-    if not revisions.is_commit(str(commit)):
+    if not is_commit(str(commit)):
         raise UserError(f"{repository} (revision {revision}): the hub answers {commit!r}, no commit; try again")
     return str(commit)
 

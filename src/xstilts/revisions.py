@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +10,11 @@ from typing import Literal
 import yaml
 
 from xstilts.errors import ConfigError, UserError
+from xstilts.schema.data import is_commit
 
 RepositoryKind = Literal["datasets", "models"]
 Commits = Mapping[str, Mapping[str, str]]
 _KINDS: tuple[RepositoryKind, ...] = ("datasets", "models")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def is_commit(revision: str) -> bool:
-    """Does the revision name one content for ever? Branches, tags and `unpinned` do not."""
-    return _COMMIT.fullmatch(revision) is not None
 
 
 def path_of(configfile: Path | str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def read(source: HubSource, task: str, split: Any, language: str = "en") -> tupl
     return list(hub.read(source, given.kind, part)), part.counts
 
 
+COMMIT = "a" * 40
 ANSWERS = pa.list_(pa.string()), pa.list_(pa.int64())
 
 
@@ -225,6 +227,55 @@ def test_only_parquet_is_read(tmp_path: Path) -> None:
 def test_no_connection_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nobody/nothing: .*connect to the hub, or take upstream's files"):
         read(known("pawsx", tmp_path, id="nobody/nothing"), "pawsx", "train")
+
+
+@pytest.fixture
+def fetched(tmp_path: Path) -> HubSource:
+    """A dataset of the hub that was fetched earlier: `datasets` keeps it under its name and commit."""
+    table = pa.table({"premise": ["a"], "hypothesis": ["b"], "label": [2]})
+    repository_path = repository(tmp_path / "r", "plain_text", {"train": table})
+    assert read(known("snli", repository_path), "mnli", "train")[0]
+    (kept,) = (tmp_path / "cache").glob("*/plain_text/*/*/")
+    place = tmp_path / "cache" / "owner___copy" / "plain_text" / "0.0.0" / COMMIT
+    place.parent.mkdir(parents=True)
+    kept.rename(place)
+    for file in place.glob("r-*.arrow"):
+        file.rename(place / file.name.replace("r-", "copy-", 1))
+    return known("snli", Path("owner/copy"))
+
+
+def test_the_commit_that_was_loaded_is_recorded(fetched: HubSource, tmp_path: Path) -> None:
+    dumped = Dataset(hub=fetched).model_dump(mode="json")
+    job = {
+        "name": "prepare/snli", "digest": "0", "plan": {}, "dataset": "snli", "kind": "pair", "root": None,
+        "labels": tasks.get("mnli").labels, "source": dumped, "parts": [["train", "en"]],
+        "output": str(tmp_path / "out"),
+    }  # fmt: skip
+    prepare(job)
+    record = json.loads((tmp_path / "out" / "record.json").read_text(encoding="utf-8"))
+    assert record["origin"]["revision"] == "unpinned"
+    assert record["parts"]["train.en"]["commit"] == COMMIT
+
+
+def test_a_copy_of_another_commit_than_the_pinned_one_is_refused(fetched: HubSource) -> None:
+    assert read(fetched.model_copy(update={"revision": COMMIT}), "mnli", "train")[0]
+    with pytest.raises(DataError, match=rf"owner/copy: the hub cannot be reached, .* commit {COMMIT}; connect to"):
+        read(fetched.model_copy(update={"revision": "b" * 40}), "mnli", "train")
+
+
+def test_tydiqa_must_have_its_3696_english_questions(tmp_path: Path) -> None:
+    """The full GoldP train file holds all languages; a copy that lost or gained one question is refused."""
+
+    def table(english: int) -> pa.Table:
+        ids = [f"english-{i}" for i in range(english)] + [f"finnish-{i}" for i in range(20)]
+        return qa(*((name, "Ada wrote.", "Who?", ["Ada"], [0]) for name in ids))
+
+    rows = config.known_datasets()["tydiqa"].hub.rows  # type: ignore[union-attr]
+    whole = known("tydiqa", repository(tmp_path / "whole", "secondary_task", {"train": table(3696)}), rows=rows)
+    assert len(read(whole, "tydiqa", "train")[0]) == 3696
+    short = known("tydiqa", repository(tmp_path / "short", "secondary_task", {"train": table(3695)}), rows=rows)
+    with pytest.raises(DataError, match=r"3695 rows, expected 3696; the hub's copy changed: pin `hub.revision`"):
+        read(short, "tydiqa", "train")
 
 
 def test_prepare_takes_a_part_from_the_hub(tmp_path: Path) -> None:

@@ -207,6 +207,26 @@ def test_a_row_that_lacks_what_dev_is_cut_by_is_named_by_its_line(tmp_path: Path
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("english", [3696, 3697])
+def test_complete_files_must_have_their_rows(tmp_path: Path, english: int) -> None:
+    """TyDiQA's full GoldP file holds all languages, and 3,696 English questions."""
+    rows = config.known_datasets()["tydiqa"].files[0].rows
+    group = {"format": "squad", "files": {"train": "s.json"}, "columns": {"language": "id"}, "codes": {"en": "english"}}
+    articles = [[f"english-{i}" for i in range(9)], [f"english-{i}" for i in range(9, english)] + ["finnish-1"]]
+    answer = {"question": "who?", "answers": [{"text": "Ada", "answer_start": 0}]}
+    paragraphs = [[{"context": "Ada", "qas": [{"id": name, **answer} for name in names]}] for names in articles]
+    data = [{"title": title, "paragraphs": found} for title, found in zip("AB", paragraphs, strict=True)]
+    write(tmp_path, "s.json", json.dumps({"data": data}))
+    source = {"files": [{**group, "rows": rows}], "dev": {"unit": "article"}}
+    one = job(tmp_path, "span", source, ("train", "en"), ("dev", "en"))
+    if english == 3696:
+        prepare(one)
+        assert sum(len(table(tmp_path, f"{split}.en")) for split in ("train", "dev")) == 3696
+    else:
+        with pytest.raises(DataError, match=r"s\.json: 3697 rows of language 'en', expected 3696; fetch them again"):
+            prepare(one)
+
+
 # --- limits
 
 

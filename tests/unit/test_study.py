@@ -160,6 +160,27 @@ def test_a_language_that_the_hub_s_copy_lacks_is_refused_before_anything_runs(ta
         plan({"targets": {target: {"languages": ["en", language]}}}, base="config")
 
 
+def test_the_paper_s_dev_is_offered_by_name_and_labelled() -> None:
+    ours, paper = plan(base="config"), plan({"data": {"selection_dev": "paper"}}, base="config")
+    assert ours.source("tydiqa").dev is not None and paper.source("tydiqa").dev is None
+    assert paper.source("squad_v1").hub.splits["dev"] == "validation"  # type: ignore[union-attr]
+    for train_set, target in (("squad_v1", "xquad"), ("tydiqa", "tydiqa")):
+        before, after = (p.parts(train_set) for p in (ours, paper))
+        assert before["train", "en"].digest != after["train", "en"].digest
+        assert before["dev", "en"].digest != after["dev", "en"].digest
+        found = [next(s for s in p.steps() if s.phase == "score" and s.folders[2] == target) for p in (ours, paper)]
+        assert [step.slice["variant"] for step in found] == ["best", "best-paper-dev"]
+    assert ours.parts("tydiqa")["test", "fi"].digest == paper.parts("tydiqa")["test", "fi"].digest
+    assert not any(split == "dev" and language != "en" for split, language in paper.parts("tydiqa"))
+    after = digests(paper)
+    assert all(after[name] == value for name, value in digests(ours).items() if name.endswith("/none/mnli/seed-1"))
+
+
+def test_the_mini_world_has_no_published_dev() -> None:
+    with pytest.raises(ConfigError, match=r"data\.selection_dev: the mini world has no published dev part; use `cut`"):
+        plan({"data": {"selection_dev": "paper"}})
+
+
 def test_two_readings_of_one_dataset_are_refused() -> None:
     raw = {"intermediates": {"odd": {"tasks": [{"task": "qqp", "datasets": ["mnli"]}]}}}
     with pytest.raises(UserError, match="read it with different labels"):

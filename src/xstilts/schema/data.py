@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,6 +11,13 @@ from pydantic import Field
 from xstilts.schema.base import Model, Number
 
 UNPINNED = "unpinned"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def is_commit(revision: str) -> bool:
+    """Does the revision name one content for ever? Branches, tags and `unpinned` do not."""
+    return _COMMIT.fullmatch(revision) is not None
+
 
 Split = Literal["train", "dev", "test"]
 Format = Literal[
@@ -23,6 +32,11 @@ Format = Literal[
     "line_pairs",
     "bucc",
 ]
+
+
+def expected_rows(rows: Mapping[str, int], split: str, language: str) -> int | None:
+    """The number of rows that a part must have; None where it is not recorded."""
+    return rows.get(f"{split}.{language}", rows.get(split))
 
 
 class HubSource(Model):
@@ -69,6 +83,7 @@ class FileGroup(Model):
     drop_labels: tuple[str, ...] = Field(
         (), description="Rows with these labels are left out and counted (SNLI's `-`)."
     )
+    rows: dict[str, int] = Field({}, description="Expected rows of complete files, by `split` or `split.language`.")
     drop_short_rows: bool = Field(
         False, description="Rows with too few columns are left out and counted (GLUE's QQP has some), not refused."
     )
@@ -83,6 +98,13 @@ class DevCut(Model):
     )
 
 
+class PublishedDev(Model):
+    """The published dev part of a dataset whose dev is cut from train: the paper chose by it, though it leaks."""
+
+    hub: str = Field(description="The hub's split.")
+    files: str = Field(description="Path pattern, in the layout of the first file group.")
+
+
 class Dataset(Model):
     """Where a dataset comes from."""
 
@@ -92,6 +114,9 @@ class Dataset(Model):
     )
     root: str | None = Field(None, description="Directory of its files, if not `data.root`.")
     dev: DevCut | None = Field(None, description="Cut dev from train (default: the dataset has its own dev).")
+    published_dev: PublishedDev | None = Field(
+        None, description="Dev instead of the cut, if `data.selection_dev: paper`."
+    )
     without_dev: tuple[str, ...] = Field((), description="Languages that have no dev part.")
     limit: dict[Split, Annotated[int, Field(gt=0)]] = Field({}, description="Use the first rows only, by split.")
     licence: str = Field(

@@ -56,7 +56,7 @@ class DataSteps(Grid):
     @remembered
     def source(self, dataset: str) -> Dataset:
         """Where a dataset comes from: what xstilts knows of it, with the study's changes and the lock's commit."""
-        given = self._given_source(dataset)
+        given = self._with_paper_dev(self._given_source(dataset))
         if given.hub is None:
             return given
         key = f"data.datasets.{dataset}.hub.revision"
@@ -68,7 +68,22 @@ class DataSteps(Grid):
         if found is None:
             problem = f"dataset {dataset!r} is not known"
             raise ConfigError(f"data.datasets.{dataset}", problem, "say where it comes from")
-        return found
+        # The world writes upstream's layout, in numbers of its own.
+        return _without_rows(found) if self.study.data.world else found
+
+    def _with_paper_dev(self, source: Dataset) -> Dataset:
+        """The dataset as published, where the study chooses checkpoints as the paper did."""
+        published = source.published_dev
+        if published is None or self.study.data.selection_dev != "paper":
+            return source
+        hub = source.hub and source.hub.model_copy(update={"splits": {**source.hub.splits, "dev": published.hub}})
+        groups = [group.model_copy(update={"files": {**group.files, "dev": published.files}}) for group in source.files]
+        return source.model_copy(update={"dev": None, "hub": hub, "files": tuple(groups)})
+
+    def paper_dev(self, train_set: str) -> bool:
+        """Does a train set choose its checkpoint on a dev part that leaks, as the paper did?"""
+        given = (self._given_source(dataset) for dataset in tasks.get(train_set).datasets or (train_set,))
+        return self.study.data.selection_dev == "paper" and any(source.published_dev for source in given)
 
     def _files_root(self, source: Dataset) -> Path:
         if self.study.data.world:
@@ -97,7 +112,7 @@ class DataSteps(Grid):
 
     def _evaluated_splits(self, dataset: str) -> tuple[Split, ...]:
         """A dev part that is cut from the training part serves selection; the target then has a test part only."""
-        return ("test",) if self.source(dataset).dev is not None else SPLITS
+        return ("test",) if self._given_source(dataset).dev is not None else SPLITS
 
     def _evaluated(self, target: str, language: str) -> list[Part]:
         """The dev and test parts of a target in one language."""
@@ -154,7 +169,7 @@ class DataSteps(Grid):
             "labels": labels,
             "split": split,
             "language": language,
-            "dev": source.dev and source.dev.model_dump(mode="json"),
+            "dev": source.dev.model_dump(mode="json") if source.dev and split != "test" else None,
             "limit": {s: n for s, n in source.limit.items() if s in (split, origin)},
         }
         where, code = self._where(source, origin, language)
@@ -172,7 +187,7 @@ class DataSteps(Grid):
         group = sources.group_for(source, split, language)
         if group is None:
             raise UserError(f"no files of split {split!r} in language {language!r}")
-        layout = group.model_dump(mode="json", exclude={"files", "languages", "codes"})
+        layout = group.model_dump(mode="json", exclude={"files", "languages", "codes", "rows"})
         code = self._reader(*entry, f"xstilts.tasks.formats.{group.format}")
         return [layout, group.codes.get(language), self._content(source, split, language)], code
 
@@ -330,6 +345,10 @@ class DataSteps(Grid):
     def _path(self, dataset: str, part: Part) -> str:
         """Where a part of a dataset stands once it is prepared."""
         return str(self.prepare(dataset).directory / f"{part.split}.{part.language}.parquet")
+
+
+def _without_rows(source: Dataset) -> Dataset:
+    return source.model_copy(update={"files": tuple(g.model_copy(update={"rows": {}}) for g in source.files)})
 
 
 def _for_language(given: str | Mapping[str, str], language: str) -> str:

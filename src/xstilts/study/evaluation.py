@@ -120,7 +120,7 @@ class EvaluationSteps(TrainingSteps):
         parts = [p for p in predicted.payload["parts"] if p["task"] == cell.target]
         predictions: dict[str | None, dict[str, str]] = {}
         for part in parts:
-            place = predictions.setdefault(part["variant"], {})
+            place = predictions.setdefault(part["variant"] and self._labelled(group, part["variant"]), {})
             place[part["language"]] = f"{predicted.directory}/{part['name']}.parquet"
         scorer = task.scorer or task.criterion.split(".")[0]
         slice_ = {
@@ -141,7 +141,11 @@ class EvaluationSteps(TrainingSteps):
         if group == ENCODER:
             return None
         chosen = self.selection(group)
-        return chosen.variant(chosen.checkpoint)
+        return self._labelled(group, chosen.variant(chosen.checkpoint))
+
+    def _labelled(self, group: str, variant: str) -> str:
+        """A rule's name in the results, which tells of a dev part that leaks."""
+        return f"{variant}-paper-dev" if self.paper_dev(group) else variant
 
     @remembered
     def submissions(self) -> dict[tuple[str, ...], Step]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from xstilts import config
-from xstilts.revisions import is_commit
+from xstilts.schema.data import is_commit
 from xstilts.study.evaluation import EvaluationSteps
 from xstilts.study.grid import remembered
 from xstilts.study.step import ENCODER, REGIME, REPORT, SELECTION, SIGNIFICANCE, TABLES, Cell, Step

@@ -9,7 +9,8 @@ from typing import Literal
 from xstilts import config, tasks
 from xstilts.config import Study
 from xstilts.errors import UserError
-from xstilts.revisions import Revisions, is_commit
+from xstilts.revisions import Revisions
+from xstilts.schema.data import is_commit
 from xstilts.study.grid import remembered
 from xstilts.study.report import ReportSteps
 from xstilts.study.step import (
@@ -171,6 +172,9 @@ def notices(plan: Plan) -> None:
     """Say on stderr what the study leaves out and what may change under it, before any GPU hour is spent."""
     for name, reason in plan.left_out.items():
         print(f"xstilts: intermediate {name!r} is left out: {reason}", file=sys.stderr)
+    if plan.study.data.selection_dev == "paper":
+        told = "QA checkpoints are chosen on published dev sets, which are TyDiQA's test and hold XQuAD's passages"
+        print(f"xstilts: data.selection_dev: paper: {told}", file=sys.stderr)
     if moving := sorted({name for _, name, revision in plan.repositories() if not is_commit(revision)}):
         shown = ", ".join(moving[:3]) + (f" and {len(moving) - 3} more" if len(moving) > 3 else "")
         print(f"xstilts: unpinned: {shown}; record commits with `python -m xstilts.lock`", file=sys.stderr)

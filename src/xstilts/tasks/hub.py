@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 
 from xstilts.errors import ConfigError, DataError
-from xstilts.schema.data import UNPINNED, HubSource
+from xstilts.schema.data import UNPINNED, HubSource, expected_rows, is_commit
 from xstilts.tasks.base import Kind
 from xstilts.tasks.formats.part import Part, Place, Row, aligned, choice, pair, span, tagging, value
 
@@ -29,7 +29,7 @@ def read(source: HubSource, kind: Kind, part: Part) -> Iterator[Row]:
     """Rows of one part, in the order of the hub.
 
     Columns are found by `source.columns` (dots reach into structs; several columns make one list as `choices.0`,
-    `choices.1`, …), labels by their text or index in `source.labels`.
+    `choices.1`, …), labels by their text or index in `source.labels`. The commit is noted in `part.commit`.
 
     Raises:
         ConfigError: a field without a column.
@@ -66,12 +66,28 @@ def _load(source: HubSource, part: Part) -> datasets.Dataset:
     try:
         builder = datasets.load_dataset_builder(source.id, revision=revision, **options)
         _require_parquet(source, builder)
+        part.commit = _commit(source, builder)
         builder.download_and_prepare()
         return builder.as_dataset(split=source.splits[part.split])
     except (RuntimeError, ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         first = str(error).strip().partition("\n")[0]
         problem = f"cannot load configuration {config!r}: {type(error).__name__}: {first}"
         raise DataError(source.id, problem, _remedy(error)) from error
+
+
+def _commit(source: HubSource, builder: datasets.DatasetBuilder) -> str | None:
+    """The commit that is loaded; None for a directory. Without the hub, `datasets` takes the copy that it fetched last.
+
+    Raises:
+        DataError: that copy is of another commit than the pinned one.
+    """
+    found = str(builder.hash)
+    if not is_commit(found):
+        return None
+    if is_commit(source.revision) and found != source.revision:
+        problem = f"the hub cannot be reached, and the copy on this machine is of commit {found}"
+        raise DataError(source.id, problem, f"connect to the hub to fetch {source.revision}")
+    return found
 
 
 def _config(source: HubSource, language: str) -> str:
@@ -84,7 +100,7 @@ def _config(source: HubSource, language: str) -> str:
 
 
 def _require_parquet(source: HubSource, builder: datasets.DatasetBuilder) -> None:
-    if builder.name != "parquet":
+    if builder.name not in ("parquet", "cache"):  # the latter: fetched earlier, when only parquet was
         remedy = "set `revision: refs/convert/parquet` and `folders: true`, or take upstream's files"
         raise DataError(source.id, f"its files are {builder.name}, expected parquet", remedy)
 
@@ -99,7 +115,7 @@ def _remedy(error: Exception) -> str:
 
 def _check_rows(source: HubSource, part: Part, name: str, found: int) -> None:
     """Compare with the recorded number, so that a changed or truncated copy cannot pass unseen."""
-    expected = source.rows.get(f"{part.split}.{part.language}", source.rows.get(part.split))
+    expected = expected_rows(source.rows, part.split, part.language)
     if expected is not None and found != expected:
         problem = f"{found} rows, expected {expected}"
         raise DataError(name, problem, "the hub's copy changed: pin `hub.revision`, or correct `hub.rows`")

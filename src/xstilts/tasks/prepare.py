@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from xstilts import files, provenance
 from xstilts.errors import ConfigError, DataError
-from xstilts.schema.data import Dataset, DevCut, Split
+from xstilts.schema.data import Dataset, DevCut, Split, expected_rows
 from xstilts.tasks import formats, sources
 from xstilts.tasks.formats.part import Part, Row
 
@@ -65,7 +65,7 @@ def _origin(job: dict[str, Any]) -> dict[str, Any]:
 
 def _write(job: dict[str, Any], split: Split, language: str, folder: Path) -> dict[str, Any]:
     """One part as a table; returns what the record says about it."""
-    rows, counts = read(job, split, language)
+    rows, part = read(job, split, language)
     if not rows:
         place = f"{job['dataset']} ({split}, {language})"
         raise DataError(place, "no rows", "check the dataset's files and `drop_labels:`")
@@ -74,23 +74,26 @@ def _write(job: dict[str, Any], split: Split, language: str, folder: Path) -> di
     with path.open("rb") as handle:
         sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
     labels = dict(sorted(_LABELS[job["kind"]](cast(Any, rows)).items()))
-    return {"rows": len(rows), "sha256": sha256, "labels": labels, "noted": dict(sorted(counts.items()))}
+    loaded = {"commit": part.commit} if part.commit else {}
+    noted = dict(sorted(part.counts.items()))
+    return {"rows": len(rows), "sha256": sha256, "labels": labels, "noted": noted, **loaded}
 
 
-def read(job: dict[str, Any], split: Split, language: str) -> tuple[list[Row], Counter[str]]:
-    """Rows of a part (dev cut from train where the dataset says so, first rows only where it says so) and counts.
+def read(job: dict[str, Any], split: Split, language: str) -> tuple[list[Row], Part]:
+    """Rows of a part (dev cut from train where the dataset says so, first rows only where it says so).
 
-    The counts (rows dropped by convention, offsets repaired) are of the whole published split that it is cut from.
+    What is returned beside them (counts of rows dropped by convention and of offsets repaired, the hub's commit) is of
+    the whole published split that the part is cut from.
     """
     source = Dataset.model_validate(job["source"])
     origin = sources.origin(source, split)
-    rows, counts = _published(job, source, origin, language)
+    rows, part = _published(job, source, origin, language)
     if source.dev is not None and split in ("train", "dev"):
         rows = cut(rows, source.dev, dev=split == "dev")
-    return first(rows, source.limit.get(split), job["kind"]), counts
+    return first(rows, source.limit.get(split), job["kind"]), part
 
 
-def _published(job: dict[str, Any], source: Dataset, split: Split, language: str) -> tuple[list[Row], Counter[str]]:
+def _published(job: dict[str, Any], source: Dataset, split: Split, language: str) -> tuple[list[Row], Part]:
     labels, unit = tuple(job["labels"]), _field(source.dev) if source.dev and split == "train" else ""
     if job["root"] is None:
         if source.hub is None or split not in source.hub.splits:
@@ -99,14 +102,19 @@ def _published(job: dict[str, Any], source: Dataset, split: Split, language: str
         hub = source.hub
         part = Part(split, language, labels, hub.labels, hub.drop_labels, unit)
         # By name: only parts from the hub may depend on the hub module (see digest.code).
-        return list(importlib.import_module("xstilts.tasks.hub").read(hub, job["kind"], part)), part.counts
+        return list(importlib.import_module("xstilts.tasks.hub").read(hub, job["kind"], part)), part
     group = sources.group_for(source, split, language)
     if group is None:
         problem = f"no files of split {split!r} in language {language!r}"
         raise ConfigError(f"data.datasets.{job['dataset']}.files", problem, "name them")
     part = Part(split, language, labels, group.labels, group.drop_labels, unit)
     paths = sources.local_files(source, Path(job["root"]), split, language)
-    return list(formats.reader(group.format)(paths, group, part)), part.counts
+    rows = list(formats.reader(group.format)(paths, group, part))
+    expected = expected_rows(group.rows, split, language)
+    if expected is not None and len(rows) != expected:
+        remedy = "fetch them again; if they are meant to differ, say so with the dataset's `files.rows`"
+        raise DataError(paths[0], f"{len(rows)} rows of language {language!r}, expected {expected}", remedy)
+    return rows, part
 
 
 # --- dev cut from train

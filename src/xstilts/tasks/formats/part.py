@@ -49,6 +49,7 @@ class Part:
         dropped: labels (as in the files) whose rows are left out.
         unit: field that every row must have, since dev is cut by it; "" if none.
         counts: what was dropped or repaired, and how often.
+        commit: of the hub's dataset; None where it comes from files.
     """
 
     split: Split
@@ -58,6 +59,7 @@ class Part:
     dropped: Sequence[str] = ()
     unit: str = ""
     counts: Counter[str] = field(default_factory=Counter)
+    commit: str | None = None
     _ids: set[str] = field(default_factory=set)
     _rows: int = 0
 
