@@ -18,9 +18,9 @@ PYTHON = "3.12"
 _LOCK_HEADER = "# Every runtime dependency, pinned; written by `make lock`.\n"
 _DEV_HEADER = "# What tests and checks need besides requirements.lock; written by `make lock`.\n-r requirements.lock\n"
 _ENV_HEADER = """\
-# The environment of every rule, for `--software-deployment-method conda`; written by `make lock`. xstilts itself is not in
-# it: rules find it in src/, and a path in here would break, for Snakemake reads a copy of this file from elsewhere. To run
-# Snakemake itself in such an environment, add it:
+# The environment of every rule, for `--software-deployment-method conda`; written by `make lock`. xstilts itself is
+# not in it: rules find it in src/, and a path in here would break, for Snakemake reads a copy of this file elsewhere.
+# To run Snakemake itself in such an environment, add it:
 #   conda env create -n xstilts -f envs/xstilts.yaml && conda run -n xstilts pip install --no-deps -e .
 """
 
