@@ -24,6 +24,7 @@ wildcard_constraints:
     digest="[0-9a-f]{16}",
     seeds="seed[^/]*",
     dataset="[^/]+",
+    external="[^/]+",
     backbone="[^/]+",
     intermediate="[^/]+",
     train_set="[^/]+",

@@ -149,6 +149,13 @@ class RetrievalRecipe(Model):
     max_length: int = Field(512, gt=8, description="Tokens per sentence, special tokens included.")
 
 
+class External(Model):
+    """Predictions of another system: a row of the matrix."""
+
+    predictions: str = Field(description="Folder of <task>/test-<language>.{tsv,json}, XTREME's submission layout.")
+    backbone: Name | None = Field(None, description="In whose block it stands; none given: the first.")
+
+
 class Recipe(Model):
     """A whole set of hyperparameters. `defaults` hold for every task; the others change single values of them."""
 
@@ -286,6 +293,9 @@ class Study(Model):
         min_length=1,
         description="Columns of the matrix: `languages` (none given: XTREME's), `train_set`, `dataset`.",
     )
+    external: dict[Name, External] = Field(
+        {}, description="Rows of other systems, scored from their test predictions in XTREME's layout."
+    )
     seeds: Seeds = Field(Seeds(), description="Repeats of each phase.")
     evaluation: Evaluation = Field(Evaluation(), description="Predicting and scoring.")
     compute: Compute = Field(default_factory=Compute, description="Hardware and resources.")
@@ -302,6 +312,7 @@ class Study(Model):
         _check_languages(self)
         _check_recipe(self)
         _check_backbones(self)
+        _check_external(self)
         return self
 
 
@@ -381,6 +392,14 @@ def _check_backbones(study: Study) -> None:
         if backbone.retrieval_layer > backbone.train.layers:
             problem = f"{backbone.retrieval_layer}, but it has {backbone.train.layers} layers"
             raise ConfigError(f"backbones.{name}.retrieval_layer", problem, "name one of them; 0 is the embeddings")
+
+
+def _check_external(study: Study) -> None:
+    for name, given in study.external.items():
+        if name in study.intermediates:
+            raise ConfigError(f"external.{name}", "is an intermediate's name too", "give it another")
+        if given.backbone is not None:
+            _known(given.backbone, study.backbones, f"external.{name}.backbone", "backbone")
 
 
 def _known(value: str, known: Any, key: str, what: str) -> None:

@@ -19,7 +19,7 @@ import yaml
 from xstilts import config, tasks
 from xstilts.config import xtreme_languages
 from xstilts.errors import DataError, UserError
-from xstilts.evaluation import submission
+from xstilts.evaluation import external, submission
 from xstilts.evaluation.export import export, write_labels, write_predictions
 from xstilts.evaluation.official import score_folders
 from xstilts.evaluation.score import score
@@ -178,6 +178,31 @@ def test_our_scorer_gives_the_scores_of_the_tables(tmp_path: Path) -> None:
                 got = official[f"avg_{metric}"] if language == "avg" else official[language][metric]
                 assert got == value, (task, language, metric)
         assert {language for language, _ in expected} == {*LANGUAGES, "avg"}
+
+
+@pytest.mark.parametrize("task", sorted(xtreme_languages()))
+def test_another_system_s_files_score_as_the_tables_do(tmp_path: Path, task: str) -> None:
+    """Our own predictions, taken for another system's: the same scores, and the same examples under the same ids."""
+    parts = [part(tmp_path, task, code) for code in LANGUAGES]
+    write_predictions(parts, LAYER, tmp_path / "system")
+    given = [one | {"predictions": str(submission.place(tmp_path / "system", task, one["language"]))} for one in parts]
+    job = {"name": "external/system", "digest": "0", "plan": {}, "task": task, "metrics": list(tasks.get(task).metrics)}
+    external.score({**job, "parts": given, "output": str(tmp_path / "external")})
+    rows = json.loads((tmp_path / "external" / "scores.json").read_text(encoding="utf-8"))["rows"]
+    expected = scored(tmp_path, task, parts)
+    found = {(row["language"], row["metric"]): row["value"] for row in rows}
+    assert found == {key: expected[key] for key in found} and ("avg", tasks.get(task).metrics[0]) in found
+    wanted = f"layer{LAYER}" if task in ("bucc2018", "tatoeba") else "best"
+    own = [r for r in _examples(tmp_path / "scores" / task) if r["split"] == "test" and r["variant"] == wanted]
+    theirs = _examples(tmp_path / "external")
+    for row in (*own, *theirs):
+        del row["variant"]
+    assert theirs == own
+
+
+def _examples(folder: Path) -> Rows:
+    rows: Rows = pq.read_table(folder / "examples.parquet").to_pylist()
+    return rows
 
 
 def test_gold_files_look_as_published(tmp_path: Path) -> None:

@@ -143,7 +143,9 @@ def test_runs_with_nested_seeds_are_matched_once_each() -> None:
 def test_a_baseline_without_seeds_is_the_same_for_every_seed() -> None:
     runs: list[significance.Run] = [("none", None, None), *(("mnli", k, None) for k in (1, 2, 3))]
     scores = np.tile(np.array([[[50.0, 60, 62, 64]]]), (5, 1, 1))
-    column = significance.Column("b", "tatoeba", runs, {"test": ["sw"]}, {"test": scores}, {"test": 9}, None)
+    column = significance.Column(
+        "b", "tatoeba", runs, {"test": ["sw"]}, {"test": [0, 1, 2, 3]}, {"test": scores}, {"test": 9}, None
+    )
     own, change = column.pair("test", "mnli", frozenset(), significance._every)
     assert own is not None and own.value == 62 and change is not None
     assert change.by_seed.tolist() == [10.0, 12.0, 14.0]

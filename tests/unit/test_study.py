@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.unit import finished
 
 from xstilts import config
 from xstilts.errors import ConfigError, UserError
@@ -202,3 +203,31 @@ def test_jobs_are_plain_json_and_name_their_output() -> None:
     job = __import__("json").loads(step.job())
     assert job["output"].endswith(step.digest)
     assert job["plan"]["inputs"] == step.inputs
+
+
+def test_another_system_is_a_row_of_every_table(tmp_path: Path) -> None:
+    for code in ("en", "qaa"):
+        (tmp_path / "llm" / "xnli").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "llm" / "xnli" / f"test-{code}.tsv").write_text("neutral\n", encoding="utf-8")
+    given = {"external": {"llm": {"predictions": str(tmp_path / "llm")}}}
+    made = finished.plan(tmp_path, given)
+    step = made.external("llm", "xnli")
+    assert step in made.tabulate().needs and step in made.significance().needs
+    assert made.tabulate().slice["intermediates"][-1] == "llm"
+    assert "llm" not in made.select_on_dev().slice["candidates"]
+    (tmp_path / "llm" / "xnli" / "test-en.tsv").write_text("entailment\n", encoding="utf-8")
+    assert finished.plan(tmp_path, given).external("llm", "xnli").digest != step.digest
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("nowhere", r"external\.llm\.predictions: .*nowhere has no folder named as a target; name the one with"),
+        ("half", r"external\.llm\.predictions: .*test-qaa\.tsv is missing; add it, or remove .*half/xnli"),
+    ],
+)
+def test_another_system_s_missing_files_are_named(tmp_path: Path, folder: str, message: str) -> None:
+    (tmp_path / "half" / "xnli").mkdir(parents=True)
+    (tmp_path / "half" / "xnli" / "test-en.tsv").touch()
+    with pytest.raises(ConfigError, match=message):
+        finished.plan(tmp_path, {"external": {"llm": {"predictions": str(tmp_path / folder)}}}).tabulate()

@@ -64,6 +64,7 @@ PRIORITY = {
 TAIL = 20
 LIGHT = (
     "score",
+    "external",
     "tabulate",
     "figures",
     "selection",
@@ -81,6 +82,7 @@ FOLDERS = {
     "finetune": ("backbone", "intermediate", "train_set", "seeds"),
     "predict": ("backbone", "intermediate", "train_set", "seeds"),
     "score": ("backbone", "intermediate", "target", "seeds"),
+    "external": ("external", "target"),
     "submission": ("backbone", "intermediate", "seeds"),
     "overlap": (),
     "tabulate": (),

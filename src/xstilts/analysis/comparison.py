@@ -25,6 +25,7 @@ BLOCKS = {
     ("multi-task", True): "With MLM",
     ("translated", False): "Translated",
     ("translated", True): "Translated",
+    ("external", False): "Other systems",
     ("control", False): "Controls",
     ("control", True): "Controls",
 }

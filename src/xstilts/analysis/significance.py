@@ -82,6 +82,7 @@ class Column:
 
     Attributes:
         runs: what each run is; codes: the languages, of each split, in the order of the scores.
+        held: places of the runs that have the split (other systems have no dev predictions).
         scores: of each split (1 + replicates, languages, runs) in percent.
         examples: of each split, their number over languages.
         chance: English dev's; None where it has none.
@@ -91,25 +92,26 @@ class Column:
     target: str
     runs: list[Run]
     codes: dict[str, list[str]]
+    held: dict[str, list[int]]
     scores: dict[str, Array]
     examples: dict[str, int]
     chance: float | None
 
-    def of(self, intermediate: str, without: frozenset[Run]) -> list[int]:
+    def of(self, split: str, intermediate: str, without: frozenset[Run]) -> list[int]:
         """Places of an intermediate's runs, in the order of their seeds."""
-        places = [k for k, run in enumerate(self.runs) if run[0] == intermediate and run not in without]
+        places = [k for k in self.held[split] if self.runs[k][0] == intermediate and self.runs[k] not in without]
         return sorted(places, key=lambda k: [-1 if seed is None else seed for seed in self.runs[k][1:]])
 
     def pair(
         self, split: str, intermediate: str, without: frozenset[Run], measure: Measure
     ) -> tuple[Effect | None, Effect | None]:
         """The intermediate's effect and its distance from `none`; None where there is no such run or language."""
-        places = self.of(intermediate, without)
-        scores = measure(self.codes.get(split, []), self.scores[split]) if split in self.scores else None
+        scores = measure(self.codes[split], self.scores[split]) if split in self.scores else None
+        places = self.of(split, intermediate, without) if scores is not None else []
         if scores is None or not places:
             return None, None
         own = resampling.effect(_estimate(scores, places), scores[:, :, self._matched(places)])
-        base = self.of(tables.BASELINE, without) if intermediate != tables.BASELINE else []
+        base = self.of(split, tables.BASELINE, without) if intermediate != tables.BASELINE else []
         return own, self._change(scores, places, base) if base else None
 
     def _matched(self, places: Sequence[int]) -> list[int]:
@@ -176,19 +178,22 @@ def _column(backbone: str, target: str, entries: Sequence[Mapping[str, Any]], va
     cells = [entry["cell"] for entry in entries]
     runs: list[Run] = [(c["intermediate"], c["seed_intermediate"], c["seed_finetune"]) for c in cells]
     parts = [_parts(Path(entry["scores"]).with_name("examples.parquet"), variant) for entry in entries]
-    codes: dict[str, list[str]] = {}
-    for split, language in dict.fromkeys(key for part in parts for key in part):
-        if all((split, language) in part for part in parts):
-            codes.setdefault(split, []).append(language)
+    held = {
+        split: [k for k, part in enumerate(parts) if any(key[0] == split for key in part)] for split in tables.SPLITS
+    }
+    codes = {split: _languages([parts[k] for k in places], split) for split, places in held.items() if places}
     scores, examples = {}, {}
     for split, known in codes.items():
-        counted = [
-            resampling.counts({k: part[split, code] for k, part in enumerate(parts)}, len(parts)) for code in known
-        ]
+        counted = [resampling.counts({k: parts[k][split, code] for k in held[split]}, len(parts)) for code in known]
         examples[split] = sum(len(one.ids) for one in counted)
         scores[split] = resampling.replicated(counted, _generator(backbone, target, split))
     chance = _chance(Path(entries[0]["scores"]), target) if ENGLISH in codes.get("dev", ()) else None
-    return Column(backbone, target, runs, codes, scores, examples, chance)
+    return Column(backbone, target, runs, codes, held, scores, examples, chance)
+
+
+def _languages(parts: Sequence[Mapping[tuple[str, str], Any]], split: str) -> list[str]:
+    """The languages that all of these runs have, in the order of the first."""
+    return [code for own, code in parts[0] if own == split and all((split, code) in part for part in parts)]
 
 
 def _parts(path: Path, variant: str | None) -> dict[tuple[str, str], tuple[Any, Array, Array]]:
@@ -219,7 +224,8 @@ def _checked(column: Column, train_sets: Mapping[str, str | None]) -> Rows:
     if column.chance is None:
         return
     english = column.scores["dev"][:, column.codes["dev"].index(ENGLISH)]
-    for place, (intermediate, first, second) in enumerate(column.runs):
+    for place in column.held["dev"]:
+        intermediate, first, second = column.runs[place]
         limit = column.chance + 2 * float(np.std(english[1:, place], ddof=1))
         value = float(english[0, place])
         yield {

@@ -21,6 +21,7 @@ from xstilts.analysis.publish import publish
 from xstilts.errors import UserError
 
 BASELINE = "none"
+EXTERNAL = "external"
 SPLITS = ("dev", "test")
 AVERAGE = "avg"
 AVERAGES = (AVERAGE, "avg_without_retrieval")
@@ -101,14 +102,17 @@ def _score_rows(path: Path) -> list[dict[str, Any]]:
 def headline_variants(cells: pd.DataFrame, named: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """The rows of one variant for each backbone and target: its only one, else the one that is named.
 
+    Rows of other systems stay: they have no variants.
+
     Raises:
         UserError: there are several and the named one is not among them.
     """
+    foreign = cells["regime"] == EXTERNAL
     kept = [
         block[block["variant"] == _variant(block, named.get(str(backbone), {}).get(str(target)))]
-        for (backbone, target), block in cells.groupby(["backbone", "target"], sort=False)
+        for (backbone, target), block in cells[~foreign].groupby(["backbone", "target"], sort=False)
     ]
-    return pd.concat(kept) if kept else cells
+    return pd.concat([*kept, cells[foreign]]) if kept else cells
 
 
 def _variant(block: pd.DataFrame, named: str | None) -> str:

@@ -141,13 +141,13 @@ def _gold_pairs(path: Path, rows: Rows) -> None:
 
 def _found(path: Path, rows: Rows, tables: Tables) -> None:
     lines = _foreign_lines(rows)
-    submission.write_indices(path, [lines[name] for name in _predicted(tables, _sorted_english(rows))])
+    submission.write_indices(path, [lines[name] for name in _predicted(tables, sorted_english(rows))])
 
 
 def _gold_found(path: Path, rows: Rows) -> None:
     lines = _foreign_lines(rows)
     translation = {name: lines[row["id"]] for row in rows for name in row["gold"]}
-    submission.write_indices(path, [translation[name] for name in _sorted_english(rows)])
+    submission.write_indices(path, [translation[name] for name in sorted_english(rows)])
 
 
 def _foreign_lines(rows: Rows) -> dict[str, int]:
@@ -155,7 +155,7 @@ def _foreign_lines(rows: Rows) -> dict[str, int]:
     return {name: line for line, name in enumerate(row["id"] for row in rows if row["side"] == "foreign")}
 
 
-def _sorted_english(rows: Rows) -> list[str]:
+def sorted_english(rows: Rows) -> list[str]:
     """Ids of the English sentences, in the code-point order of their texts."""
     english = [row for row in rows if row["side"] == "english"]
     return [english[line]["id"] for line in retrieval.tatoeba_labels([row["text"] for row in english])]

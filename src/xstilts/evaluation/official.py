@@ -98,8 +98,18 @@ def _score_task(task: str, predictions: Path, labels: Path, languages_present: b
     scores = {}
     for language in choose(task, predictions, labels):
         pair = Files(*(submission.place(folder, task, language) for folder in (predictions, labels)))
-        scores[language] = _SCORERS[task](task, language, pair)
+        scores[language] = score_file(task, language, pair)
     return scores
+
+
+def score_file(task: str, language: str, pair: Files) -> Metrics:
+    """The metrics of one prediction file, in percent; errors as of `score_folders`."""
+    return _SCORERS[task](task, language, pair)
+
+
+def labels(task: str) -> tuple[str, ...]:
+    """The labels or tags that a file of the task may hold."""
+    return tasks.get(task).labels
 
 
 def _languages_expected(task: str, *folders: Path) -> tuple[str, ...]:

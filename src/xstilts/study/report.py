@@ -3,26 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from xstilts import config
+from xstilts import config, tasks
+from xstilts.errors import ConfigError
 from xstilts.schema.data import is_commit
 from xstilts.study.evaluation import EvaluationSteps
 from xstilts.study.grid import remembered
-from xstilts.study.step import ENCODER, REGIME, REPORT, SELECTION, SIGNIFICANCE, TABLES, Cell, Step
+from xstilts.study.step import ENCODER, EXTERNAL, REGIME, REPORT, SELECTION, SIGNIFICANCE, TABLES, Cell, Step
 
 
 class ReportSteps(EvaluationSteps):
     """From scores to tables and to the report."""
 
     @remembered
+    def external(self, name: str, target: str) -> Step:
+        """Scores of another system's test predictions, on the study's prepared gold."""
+        found = self._external_files(name)[target]
+        data = self.prepare(self.study.targets[target].dataset or target)
+        parts = [
+            {
+                "task": target,
+                "language": language,
+                "predictions": str(path),
+                "data": str(data.directory / f"test.{language}.parquet"),
+            }
+            for language, path in found.items()
+        ]
+        known = self.parts(self.study.targets[target].dataset or target)
+        inputs = {f"predictions/{language}": self._contents.of(path) for language, path in found.items()}
+        inputs |= {f"gold/{language}": known["test", language].digest for language in found}
+        slice_ = {"task": target, "metrics": tasks.get(target).metrics}
+        code = self._code("external", "xstilts.evaluation.external")
+        outputs = ("scores.json", "examples.parquet", "record.json")
+        return self._step("external", (name, target), slice_, inputs, code, (data,), outputs, {"parts": parts})
+
+    @remembered
+    def _external_files(self, name: str) -> dict[str, dict[str, Path]]:
+        """Files of another system, by target and language; a target has all of the study's languages or none."""
+        folder = Path(self.study.external[name].predictions)
+        key = f"external.{name}.predictions"
+        found = {}
+        for target in (target for target in self.study.targets if (folder / target).is_dir()):
+            suffix = "json" if tasks.get(target).kind == "span" else "tsv"
+            paths = {code: folder / target / f"test-{code}.{suffix}" for code in self.languages(target)}
+            if missing := [str(path) for path in paths.values() if not path.is_file()]:
+                raise ConfigError(key, f"{missing[0]} is missing", f"add it, or remove {folder / target}")
+            found[target] = paths
+        if not found:
+            raise ConfigError(key, f"{folder} has no folder named as a target", "name the one with <task>/test-… files")
+        return found
+
+    def _externals(self) -> list[tuple[dict[str, Any], Step]]:
+        """What each cell of other systems is, and the step that scores it."""
+        first = next(iter(self.study.backbones))
+        seeds = {"seed_intermediate": None, "seed_finetune": None}
+        return [
+            (
+                {
+                    "study": self.study.study,
+                    "backbone": given.backbone or first,
+                    "intermediate": name,
+                    "target": target,
+                    "regime": EXTERNAL,
+                    **seeds,
+                },
+                self.external(name, target),
+            )
+            for name, given in self.study.external.items()
+            for target in self._external_files(name)
+        ]
+
+    @remembered
     def tabulate(self) -> Step:
         """The study's tables, from every score."""
-        cells, inputs, needs = self._score_files(self.cells())
+        cells, inputs, needs = self._all_scores()
         slice_ = {
             "study": self.study.study,
             "targets": list(self.study.targets),
-            "intermediates": list(self.intermediates),
+            "intermediates": self._rows(),
             "headline_variants": self._headlines(),
         }
         payload = {
@@ -53,11 +113,11 @@ class ReportSteps(EvaluationSteps):
     @remembered
     def significance(self) -> Step:
         """Intervals, tests, degenerate runs, averages and best models, from every example's part in its score."""
-        cells, inputs, needs = self._score_files(self.cells())
+        cells, inputs, needs = self._all_scores()
         chosen = self.select_on_dev()
         slice_ = {
             "targets": list(self.study.targets),
-            "intermediates": list(self.intermediates),
+            "intermediates": self._rows(),
             "candidates": list(self.intermediates),
             "headline_variants": self._headlines(),
             "train_sets": {target: self.train_set(target) for target in self.study.targets},
@@ -99,7 +159,10 @@ class ReportSteps(EvaluationSteps):
             "recipes": config.lineage(self.study),
             "world": self.study.data.world is not None,
             "backbones": [{"name": name, **self._model(name)} for name in self.study.backbones],
-            "arms": [{"name": name, **_arm(arm)} for name, arm in self.intermediates.items()],
+            "arms": [
+                *({"name": name, **_arm(arm)} for name, arm in self.intermediates.items()),
+                *({"name": name, "block": EXTERNAL, "mlm": False, "tasks": []} for name in self.study.external),
+            ],
             "targets": [
                 {"name": name, "languages": list(self.languages(name)), "train_set": self.train_set(name)}
                 for name in self.study.targets
@@ -128,9 +191,15 @@ class ReportSteps(EvaluationSteps):
 
     def _score_files(self, cells: Iterable[Cell]) -> tuple[list[dict[str, Any]], dict[str, str], list[Step]]:
         """Cells with their score files, the files' digests by place, and the steps that write them."""
-        steps = [(cell, self.score(cell)) for cell in cells]
-        files = [{"cell": self._identity(c), "scores": str(step.directory / "scores.json")} for c, step in steps]
-        return files, {"/".join(step.folders): step.digest for _, step in steps}, [step for _, step in steps]
+        return _listed([(self._identity(cell), self.score(cell)) for cell in cells])
+
+    def _all_scores(self) -> tuple[list[dict[str, Any]], dict[str, str], list[Step]]:
+        """The same of every row of the matrix, other systems' too."""
+        return _listed([*((self._identity(cell), self.score(cell)) for cell in self.cells()), *self._externals()])
+
+    def _rows(self) -> list[str]:
+        """The rows of the matrix, other systems' last."""
+        return [*self.intermediates, *self.study.external]
 
     def _identity(self, cell: Cell) -> dict[str, Any]:
         return {
@@ -153,6 +222,12 @@ class ReportSteps(EvaluationSteps):
             name: several | dict.fromkeys(retrieval, f"layer{backbone.retrieval_layer}")
             for name, backbone in self.study.backbones.items()
         }
+
+
+def _listed(cells: list[tuple[dict[str, Any], Step]]) -> tuple[list[dict[str, Any]], dict[str, str], list[Step]]:
+    """Cells with their score files, the files' digests by place, and the steps that write them."""
+    files = [{"cell": cell, "scores": str(step.directory / "scores.json")} for cell, step in cells]
+    return files, {"/".join(step.folders): step.digest for _, step in cells}, [step for _, step in cells]
 
 
 def _arm(arm: config.Intermediate) -> dict[str, Any]:

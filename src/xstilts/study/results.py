@@ -63,7 +63,7 @@ class Plan(ReportSteps):
             "formats": report.figure_formats,
             "delta_range": report.delta_range,
             "targets": list(self.study.targets),
-            "intermediates": list(self.intermediates),
+            "intermediates": self._rows(),
         }
         payload = {"tables": str(self.root / "tables"), "figures": str(self.root / "figures")}
         code = self._code("figures", "xstilts.analysis.figures")

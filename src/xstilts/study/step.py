@@ -14,6 +14,7 @@ from xstilts.schema.data import Split
 NONE = "none"
 ENCODER = "encoder"
 REGIME = "zero-shot"
+EXTERNAL = "external"
 SPLITS: tuple[Split, ...] = ("dev", "test")
 MODEL_FILES = ("model.safetensors", "config.json", "tokenizer.json", "record.json")
 TRAINED_FILES = (*MODEL_FILES, "head.safetensors", "head.json", "log.jsonl")
@@ -39,6 +40,7 @@ Phase = Literal[
     "finetune",
     "predict",
     "score",
+    "external",
     "submission",
     "overlap",
     "tabulate",
@@ -135,6 +137,7 @@ FOLDER_OF: dict[Phase, str] = {
     "finetune": "finetune",
     "predict": "predictions",
     "score": "scores",
+    "external": "external",
     "submission": "submissions",
     "overlap": "tables/made-overlap",
     "tabulate": "tables/made",
@@ -153,6 +156,7 @@ RULE_FILES: dict[Phase, str] = {
     "world": "prepare",
     "preflight": "prepare",
     "figures": "tabulate",
+    "external": "score",
     **dict.fromkeys(("selection", "significance", "report"), "report"),
     "verify_published": "verify",
     "verify_baseline": "verify",
