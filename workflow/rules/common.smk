@@ -205,12 +205,12 @@ def asks(phase):
     """
     group = ASKS_LIKE.get(RULE_FILES[phase], RULE_FILES[phase])
     resources = COMPUTE.resources[group]
-    given = workflow.resource_settings.default_resources
+    given = workflow.resource_settings.default_resources or {}
     return {
         **{
             name: value
             for name, value in SITE.resources(gpus_of(phase)).items()
-            if name in ("gpu", "nodes") or given is None or name not in given.parsed
+            if name in ("gpu", "nodes") or name not in given
         },
         "mem_mb": lambda wildcards, attempt: resources.mem_mb * (1 + attempt) // 2,
         "runtime": lambda wildcards, attempt: resources.runtime

@@ -1,0 +1,133 @@
+"""What the jobs of every rule ask SLURM for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.workspace import ROOT, SMALL, Workspace
+
+PROFILE = ROOT / "profiles" / "slurm" / "profile.yaml"
+LOCAL = {"all_matrix", "preflight", "tabulate", "figures"}
+RESOURCES = {
+    "prepare": {"mem_mb": 1000, "runtime": 10},
+    "backbone": {"mem_mb": 2000, "runtime": 20},
+    "intermediate": {"mem_mb": 3000, "runtime": 30},
+    "finetune": {"mem_mb": 4000, "runtime": 40},
+    "predict": {"mem_mb": 5000, "runtime": 50},
+    "score": {"mem_mb": 6000, "runtime": 60},
+    "tabulate": {"mem_mb": 7000, "runtime": 70},
+}
+
+
+def lines(directory: Path, attempt: int, site: str = "", **compute: Any) -> dict[str, str]:
+    """The options of sbatch by rule, those of predictions once."""
+    workspace = Workspace(directory)
+    workspace.configure(SMALL, compute={"resources": RESOURCES, "threads": 4, **compute})
+    (directory / "site.yaml").write_text(site, encoding="utf-8")
+    command = [sys.executable, "-m", "tests.sbatch", "study.yaml", str(attempt)]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    merged = {rule.split("_")[0] if rule.startswith("predict") else rule: line for rule, line in found.items()}
+    return {rule: line for rule, line in merged.items() if rule not in LOCAL}
+
+
+def asked(partition: str, minutes: int, mib: int, cpus: str, gpus: str = "") -> str:
+    return f"-A lab -p {partition} -t {minutes} --mem {mib} --nodes=1 --requeue {cpus}{gpus}"
+
+
+def test_every_rule_asks_for_gpus_by_rank_on_one_node_and_for_memory_and_time(tmp_path: Path) -> None:
+    site = "all: {slurm_account: lab}\ngpu: {slurm_partition: big}\ncpu: {slurm_partition: small}"
+    one, alone = "--ntasks=1 --cpus-per-task=1", "--ntasks=1 --cpus-per-task=4"
+    training = "--cpus-per-task=16"
+    assert lines(tmp_path, 1, site, device="cuda", ranks=4) == {
+        "world": asked("small", 10, 1000, one),
+        "prepare": asked("small", 10, 1000, one),
+        "backbone": asked("small", 20, 2000, alone),
+        "intermediate": asked("big", 30, 3000, training, " --gpus=4"),
+        "finetune": asked("big", 40, 4000, training, " --gpus=4"),
+        "predict": asked("big", 50, 5000, "--cpus-per-task=4", " --gpus=1"),
+        "score": asked("small", 60, 6000, one),
+        "overlap": asked("small", 70, 7000, one),
+    }
+
+
+def test_a_retry_asks_for_more_memory_and_more_time_unless_it_resumes(tmp_path: Path) -> None:
+    found = lines(tmp_path, 2, device="cuda")
+    assert {rule: line.split(" --nodes")[0].split("-t ")[1] for rule, line in found.items()} == {
+        "world": "20 --mem 1500",
+        "prepare": "20 --mem 1500",
+        "backbone": "20 --mem 3000",
+        "intermediate": "30 --mem 4500",
+        "finetune": "40 --mem 6000",
+        "predict": "100 --mem 7500",
+        "score": "120 --mem 9000",
+        "overlap": "140 --mem 10500",
+    }
+
+
+@pytest.mark.parametrize(
+    ("site", "options"),
+    [
+        ("gpu: {gres: 'gpu:a100'}", "--cpus-per-task=8 --gres=gpu:a100:2"),
+        ("gpu: {gpu_model: a100}", "--cpus-per-task=8 --gpus=a100:2"),
+        ("gpu: {constraint: 'a100|h100', qos: long}", "-C 'a100|h100' --qos=long --mem 3000 --nodes=1"),
+        ("gpu: {slurm_extra: '--exclude=n7'}", "--cpus-per-task=8 --exclude=n7 --gpus=2"),
+    ],
+)
+def test_gpus_as_the_site_wants_them(tmp_path: Path, site: str, options: str) -> None:
+    line = lines(tmp_path, 1, site, device="cuda", ranks=2)["intermediate"]
+    assert options in line
+    assert line.count("--g") == 1
+    assert "tasks=" not in line.replace("cpus-per-task", "")
+
+
+def test_a_study_on_cpus_asks_for_no_gpu(tmp_path: Path) -> None:
+    assert not [line for line in lines(tmp_path, 1, ranks=2).values() if "--g" in line]
+
+
+def test_only_one_of_slurm_and_snakemake_runs_a_job_again() -> None:
+    """SLURM alone what lost its node or was preempted; Snakemake alone the rest, which the plugin reports as failed."""
+    profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    assert profile["slurm-requeue"] is True
+    assert profile["retries"] > 0
+    assert "slurm-array-jobs" not in profile
+    assert "default-resources" not in profile
+
+
+def test_the_profile_is_found_by_its_name_and_the_command_line_wins_over_the_site_file(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    (tmp_path / "slurm").symlink_to(PROFILE.parent)
+    (tmp_path / "site.yaml").write_text("all: {slurm_account: lab, qos: normal}", encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--profile",
+        "slurm",
+        "-n",
+        "all_matrix",
+        "--configfile",
+        "study.yaml",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    shown = subprocess.run(
+        [*command, "--default-resources", "slurm_account=mine"],
+        cwd=workspace.directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    finetune = next(part for part in shown.stdout.split("\nrule ") if part.startswith("finetune"))
+    assert "slurm_account=mine" in finetune
+    assert "qos=normal" in finetune
