@@ -4,7 +4,7 @@ The packages are unpacked into a directory of their own (`tests/slurm/unpack.sh`
 clients on the PATH and no slurmctld that answers, the executor plugin makes every start of Snakemake wait for ten
 seconds.
 
-    python -m tests.slurm.cluster        # starts one, prints the environment to use, stops it at Ctrl-C
+    python -m tests.slurm.cluster        # starts one, prints the environment to use, stops it at Ctrl-C or SIGTERM
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ NODES = ("n1", "n2")
 GPUS = 2
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/slurm-wlm", "lib/x86_64-linux-gnu")
 _PLUGINS = PACKAGES / _LIBRARIES[1]
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 
 _SLURM_CONF = """\
 ClusterName=test
@@ -36,7 +35,8 @@ SlurmctldPort={ports[0]}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={base}/munge.socket
+# A requeued job waits until its old credential has expired: by default two minutes.
+AuthInfo=socket={base}/munge.socket,cred_expire=5
 PluginDir={plugins}
 StateSaveLocation={base}/state
 SlurmctldPidFile={base}/slurmctld.pid
@@ -50,9 +50,10 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
-# Without the second line sacct shows no GPUs.
+# Without the second line sacct shows no GPUs, without the third no rules.
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={ports[1]}
 AccountingStoragePass={base}/munge.socket
@@ -64,7 +65,7 @@ KillWait=5
 # A node that was set down returns by itself once its slurmd answers, and soon, so that requeued jobs start again.
 ReturnToService=2
 SlurmdTimeout=10
-SchedulerParameters=sched_interval=2,requeue_delay=1
+SchedulerParameters=sched_interval=2
 # The host may have fewer cores and less memory than two nodes pretend.
 SlurmdParameters=config_overrides
 {nodes}
@@ -102,7 +103,7 @@ class Cluster:
 
     def __init__(self, base: Path) -> None:
         self.base = base
-        paths = [str(PACKAGES / folder) for folder in ("usr/bin", "usr/sbin")]
+        paths = [str(base), *(str(PACKAGES / folder) for folder in ("usr/bin", "usr/sbin"))]
         libraries = [str(PACKAGES / folder) for folder in _LIBRARIES]
         self.environment = {
             **os.environ,
@@ -175,6 +176,10 @@ class Cluster:
         (self.base / "slurm.conf").write_text(text)
         (self.base / "slurmdbd.conf").write_text(_SLURMDBD_CONF.format(**values))
         (self.base / "slurmdbd.conf").chmod(0o600)
+        # The plugin keeps no SLURM_CONF for the job's own srun, which would then look in /etc.
+        srun = f'#!/bin/sh\nSLURM_CONF={self.base}/slurm.conf exec {PACKAGES}/usr/bin/srun "$@"\n'
+        (self.base / "srun").write_text(srun)
+        (self.base / "srun").chmod(0o755)
         gres = f"NodeName={','.join(NODES)} Name=gpu File={self.base}/gpu[0-{GPUS - 1}]\n"
         (self.base / "gres.conf").write_text(gres)
 
@@ -255,9 +260,8 @@ def _alive(pid: int) -> bool:
 
 
 if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     with running() as started:
         for name in ("PATH", "LD_LIBRARY_PATH", "SLURM_CONF"):
             print(f"export {name}={started.environment[name]}", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
-    sys.exit()
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
