@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import warnings
@@ -58,9 +59,9 @@ def _compile_nothing() -> None:
     It does so at its first start on a CPU, under a lock file that a killed compilation leaves behind and every later
     start waits for without end (torch.utils.file_baton), and it probes compilers at every start.
     """
-    from deepspeed.comm import torch as backend
-
-    backend.build_shm_op = lambda: None
+    # Not `from deepspeed.comm import torch`: that name is PyTorch itself.
+    backend = importlib.import_module("deepspeed.comm.torch")
+    backend.build_shm_op = lambda: None  # type: ignore[attr-defined]
 
 
 def _free_port() -> int:
