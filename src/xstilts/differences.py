@@ -212,7 +212,7 @@ class Differences:
             parts = frozenset(p for p in step.inputs if record["inputs"].get(p) != step.inputs[p])
             yield Cause("predictions of an older version"), Effect(True, parts)
             return
-        kept = frozenset(part for part in step.inputs if part in record["inputs"])
+        kept = frozenset(part for part in step.inputs if part in record["inputs"] or part.count("/") == 2)
         for cause in self._upstream(step.needs[0], old["checkpoint"], f"checkpoint changed: {step.needs[0].name}"):
             yield cause, Effect(False, kept)
         for part in sorted({*step.inputs, *record["inputs"]}):
@@ -223,8 +223,7 @@ class Differences:
         target, *variant, language = part.split("/")
         one = frozenset({part})
         if variant and (part in step.inputs) != (part in record["inputs"]):
-            yield _rule_of(target, variant[0], part in step.inputs), Effect(True, one)
-            return
+            return  # a rule came or went with the training's selection, which is told of the checkpoint
         if part not in step.inputs or part not in record["inputs"]:
             known = any(p.startswith(f"{target}/") for p in (record["inputs"] if part in step.inputs else step.inputs))
             there = part in step.inputs
@@ -245,8 +244,8 @@ class Differences:
         for language in sorted({*step.inputs, *record["inputs"]}):
             old, part = record["inputs"].get(language), f"{target}/{language}"
             if old is None or language not in step.inputs:
-                variant, _, code = language.rpartition("/")
-                yield _rule_of(target, variant, old is None) if variant else _language(target, code, old is None)
+                if "/" not in language:  # else a checkpoint rule came or went
+                    yield _language(target, language, old is None)
             elif old != step.inputs[language]:
                 made = next((r for r in self.records(predicted) if r["inputs"].get(part) == old), None)
                 causes = self.between(predicted, made) if made else {}
@@ -318,10 +317,6 @@ def _is_new(step: Step, known: list[list[str]]) -> bool:
 
 def _language(target: str, code: str, added: bool) -> Cause:
     return Cause(f"{{n}} language{{s}} {'added to' if added else 'removed from'} {target} ({{items}})", code)
-
-
-def _rule_of(target: str, variant: str, added: bool) -> Cause:
-    return Cause(f"checkpoint rule {'added to' if added else 'removed from'} {target}: {{items}}", variant)
 
 
 def _data_changed(dataset: str, part: str) -> Cause:

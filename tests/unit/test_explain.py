@@ -59,6 +59,11 @@ CONFIG_EDITS: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "checkpoints kept besides",
+        recipe(finetune={"udpos": {"selection": {"also": ["oracle"]}}}),
+        [f"selection also of finetune/udpos: none → oracle — 2 finetunes, then 8 predictions, {END}"],
+    ),
+    (
         "added languages",
         {"targets": {"tatoeba": {"languages": ["qaa", "qab", "qac", "qad"]}}},
         [
