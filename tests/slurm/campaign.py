@@ -2,7 +2,7 @@
 
     python -m tests.slurm.campaign [--kills 14] [--seed 1]
 
-Needs root and tests/slurm/unpack.sh; a kill takes about a minute. Prints a row for each, ends with 1 if a result differs.
+Needs root and tests/slurm/unpack.sh; a kill takes about a minute. Prints a row for each; 1 if a result differs.
 """
 
 from __future__ import annotations

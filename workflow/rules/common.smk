@@ -131,11 +131,11 @@ def settle():
 
     The digest in a path says what is out of date, so Snakemake only has to see what is missing; its other triggers would
     rerun for things that change no result (docs/invalidation.md). And its job rate limiter starts another endless
-    timer with every finished job, which on one machine burns a core after a few hundred jobs.
+    timer with every finished job, which burns a core after a few hundred jobs; SLURM's plugin submits no more than two
+    at a time anyway.
     """
     workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
-    if workflow.local_exec:
-        workflow.scheduling_settings.max_jobs_per_timespan = None
+    workflow.scheduling_settings.max_jobs_per_timespan = None
     if workflow.is_main_process and workflow.dryrun:
         atexit.unregister(explain_dry_run)
         atexit.register(explain_dry_run)
