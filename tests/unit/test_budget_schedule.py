@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts.budget.schedule import Job, critical_path, lower_bound, simulate
+from xstilts.budget.schedule import Job, critical_path, lower_bound, simulate, to_the_end
 
 
 def tree(parents: list[int]) -> list[Job]:
@@ -124,3 +124,8 @@ def test_snakemake_takes_as_long_as_the_simulation(tmp_path: Path) -> None:
     times = [float(x) for name in SLEEPS for x in (tmp_path / f"{name}.out").read_text().split()]
     jobs = [Job(name, seconds, needs, {"cores": 1}, rank) for name, (seconds, needs, rank) in SLEEPS.items()]
     assert max(times) - min(times) == pytest.approx(simulate(jobs, {"cores": 2}).makespan, rel=0.1)
+
+
+def test_time_to_the_end_is_that_of_the_longest_chain_from_here() -> None:
+    jobs = [Job("d", 1, ("b", "c")), Job("b", 5, ("a",)), Job("c", 2, ("a", "gone")), Job("a", 3), Job("alone", 4)]
+    assert to_the_end(jobs) == {"a": 9, "b": 6, "c": 3, "d": 1, "alone": 4}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,7 +104,7 @@ def test_only_one_of_slurm_and_snakemake_runs_a_job_again() -> None:
     assert "default-resources" not in profile
 
 
-def test_the_profile_is_found_by_its_name_and_the_command_line_wins_over_the_site_file(tmp_path: Path) -> None:
+def test_the_profile_is_found_by_its_name_and_the_command_line_wins(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     (tmp_path / "slurm").symlink_to(PROFILE.parent)
     (tmp_path / "site.yaml").write_text("all: {slurm_account: lab, qos: normal}", encoding="utf-8")
@@ -131,3 +132,12 @@ def test_the_profile_is_found_by_its_name_and_the_command_line_wins_over_the_sit
     finetune = next(part for part in shown.stdout.split("\nrule ") if part.startswith("finetune"))
     assert "slurm_account=mine" in finetune
     assert "qos=normal" in finetune
+    first = [_priority(shown.stdout, rule) for rule in ("backbone", "intermediate", "finetune", "predict_", "score")]
+    assert first == sorted(first, reverse=True)
+    assert len(set(first)) == len(first)
+
+
+def _priority(shown: str, rule: str) -> int:
+    """The highest priority of a rule's jobs."""
+    parts = [part for part in shown.split("\nrule ") if part.startswith(rule)]
+    return max(int(found[1]) if (found := re.search(r"priority: (\d+)", part)) else 0 for part in parts)

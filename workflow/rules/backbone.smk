@@ -8,7 +8,7 @@ rule backbone:
         log_of("backbone"),
     benchmark:
         benchmark_of("backbone")
-    priority: PRIORITY["backbone"]
+    priority: priority_of("backbone")
     conda:
         "../../envs/xstilts.yaml"
     threads: COMPUTE.threads

@@ -4,6 +4,7 @@ import gc
 import logging
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -53,14 +54,6 @@ ASKS_LIKE = {
     "report": "tabulate",
 }
 RESUMABLE = ("backbone", "intermediate", "finetune")
-# The critical path first: what others wait for is submitted before what ends a path.
-PRIORITY = {
-    "prepare": 50,
-    "backbone": 50,
-    "intermediate": 40,
-    "finetune": 30,
-    "predict": 20,
-}
 TAIL = 20
 LIGHT = (
     "score",
@@ -217,6 +210,25 @@ def asks(phase):
         * (1 if phase in RESUMABLE else attempt),
         "attempt": lambda wildcards, attempt: attempt,
     }
+
+
+@cache
+def to_the_end():
+    """Step: seconds to the end of the study, by the budget's estimate; nothing in a single job's process."""
+    from xstilts.budget import missing, plan, schedule  # loads numpy
+
+    if not workflow.is_main_process:
+        return {}
+    try:
+        jobs = plan.budget(PLAN, plan.to_run(PLAN)).jobs()
+    except missing.Missing:  # a dry run tells what
+        return {}
+    return schedule.to_the_end(jobs)
+
+
+def priority_of(phase):
+    """Priority function: the critical path first, so that what most waits for is submitted, or run, before the rest."""
+    return lambda wildcards: int(to_the_end().get(step_of(phase, wildcards).name, 0))
 
 
 def launcher(phase):

@@ -8,7 +8,7 @@ rule finetune:
         log_of("finetune"),
     benchmark:
         benchmark_of("finetune")
-    priority: PRIORITY["finetune"]
+    priority: priority_of("finetune")
     conda:
         "../../envs/xstilts.yaml"
     threads: COMPUTE.ranks * COMPUTE.threads

@@ -8,7 +8,7 @@ rule intermediate:
         log_of("intermediate"),
     benchmark:
         benchmark_of("intermediate")
-    priority: PRIORITY["intermediate"]
+    priority: priority_of("intermediate")
     conda:
         "../../envs/xstilts.yaml"
     threads: COMPUTE.ranks * COMPUTE.threads

@@ -15,7 +15,7 @@ for train_set in PLAN.train_sets():
             benchmark_of("predict")
         wildcard_constraints:
             train_set=train_set,
-        priority: PRIORITY["predict"]
+        priority: priority_of("predict")
         conda:
             "../../envs/xstilts.yaml"
         threads: COMPUTE.threads

@@ -46,7 +46,7 @@ rule prepare:
         pattern("prepare", "record.json"),
     log:
         log_of("prepare"),
-    priority: PRIORITY["prepare"]
+    priority: priority_of("prepare")
     conda:
         "../../envs/xstilts.yaml"
     threads: 1

@@ -134,6 +134,18 @@ def critical_path(jobs: Sequence[Job]) -> list[Job]:
     return path[::-1]
 
 
+def to_the_end(jobs: Sequence[Job]) -> dict[Hashable, float]:
+    """Job: seconds from its start to the end of the longest chain of jobs that follow it."""
+    by_key = {job.key: job for job in jobs}
+    longest = dict.fromkeys(by_key, 0.0)
+    for job in reversed(_upstream_first(by_key)):
+        longest[job.key] += job.seconds
+        for need in job.needs:
+            if need in longest:
+                longest[need] = max(longest[need], longest[job.key])
+    return longest
+
+
 def _upstream_first(by_key: Mapping[Hashable, Job]) -> list[Job]:
     found: dict[Hashable, Job] = {}
     stack = list(by_key)[::-1]
