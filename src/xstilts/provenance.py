@@ -59,6 +59,7 @@ def record(job: dict[str, Any], started: float, **measured: Any) -> dict[str, An
         "host": socket.gethostname(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "wall_seconds": round(time.time() - started, 3),
+        "cpu_seconds": round(time.process_time(), 3),
         "peak_memory_mib": peak_memory_mib(),
         **measured,
     }

@@ -15,7 +15,7 @@ from xstilts.budget.lengths import Inputs, inputs
 from xstilts.budget.loads import Model
 from xstilts.budget.missing import Missing
 from xstilts.budget.statistics import Statistics
-from xstilts.schema.training import Hyperparameters
+from xstilts.schema.training import Hyperparameters, Selection
 from xstilts.study import ENCODER, Plan, Step
 from xstilts.training.steps import total_steps
 
@@ -142,8 +142,9 @@ class Estimator:
         one = self._seconds(model.step(made, compute), slice_["precision"], compute)
         one += self._looking(step, model, slice_, compute)
         before = self._start(compute) + 4.0 * model.size.parameters / _DISK + _ENCODE * train.count
-        expected = steps * (_expected_share(steps, hyper["selection"]) if stop is None else stop)
-        weights = 4.0 * model.size.parameters
+        selection = Selection.model_validate(hyper["selection"])
+        expected = steps * (_expected_share(steps, selection) if stop is None else stop)
+        weights = len(selection.rules) * 4.0 * model.size.parameters
         return Cost(
             seconds=before + expected * one,
             upper=before + steps * one,
@@ -154,14 +155,17 @@ class Estimator:
         )
 
     def _looking(self, step: Step, model: Model, slice_: Mapping[str, Any], compute: Mapping[str, Any]) -> float:
-        """Seconds that looks at dev add to a step; every second one is taken to keep the weights."""
+        """Seconds that looks at dev add to a step; every second one is taken to keep weights."""
         hyper = slice_["hyper"]
-        if hyper["selection"]["checkpoint"] == "last" or not step.payload["dev"]:
+        selection = Selection.model_validate(hyper["selection"])
+        if selection.rules == ("last",):
             return 0.0
-        dev = self._seen(step, slice_["kind"], step.payload["dev"], hyper)
-        examples = min(dev.count, hyper["selection"]["examples"] or dev.count)
-        seconds = self._seconds(model.looks(dev, examples), slice_["precision"], compute)
-        return (seconds + 0.5 * 4.0 * model.size.parameters / _DISK) / float(hyper["selection"]["every_steps"])
+        seconds = 0.5 * len(selection.rules) * 4.0 * model.size.parameters / _DISK
+        for paths in filter(None, [step.payload["dev"], *([path] for path in step.payload["target_dev"].values())]):
+            dev = self._seen(step, slice_["kind"], paths, hyper)
+            examples = min(dev.count, selection.examples or dev.count)
+            seconds += self._seconds(model.looks(dev, examples), slice_["precision"], compute)
+        return seconds / selection.every_steps
 
     def _memory(
         self, model: Model, made: loads.Passes, compute: Mapping[str, Any], batch: int
@@ -279,9 +283,9 @@ def _tokenizer_bytes(architecture: Architecture) -> float:
     return _VOCABULARY_BYTES * architecture.vocabulary
 
 
-def _expected_share(steps: int, selection: Mapping[str, Any]) -> float:
+def _expected_share(steps: int, selection: Selection) -> float:
     """Share of its steps that a training takes if nothing is known: the middle of what early stopping leaves open."""
-    if selection["checkpoint"] == "last" or selection["patience"] is None:
+    if selection.checkpoint != "best" or selection.patience is None:
         return 1.0
-    earliest = float((selection["patience"] + 1) * selection["every_steps"])
+    earliest = (selection.patience + 1) * selection.every_steps
     return (min(1.0, earliest / steps) + 1.0) / 2
