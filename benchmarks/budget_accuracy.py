@@ -4,8 +4,8 @@
     python benchmarks/budget_accuracy.py --configfile config/local.yaml --finished results
 
 The study runs as `budget-<its name>`. A seeded tenth of its jobs then calibrates the estimate of all of them. Printed,
-and written to benchmarks/results/budget_accuracy-<study>.json: seconds by phase, measured, estimated and calibrated, and
-the makespan of the run beside the simulated one. On a machine that others use, the run measures them as well: `cpu`
+and written to benchmarks/results/budget_accuracy-<study>.json: seconds by phase, measured, estimated and calibrated,
+and the makespan of the run beside the simulated one. On a machine that others use, the run measures them as well: `cpu`
 holds the jobs' own processor seconds, which they disturb less.
 """
 

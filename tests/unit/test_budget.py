@@ -15,7 +15,7 @@ import yaml
 from tests.unit.finished import SMALL, finish, plan
 from tests.workspace import ROOT
 
-from xstilts.budget import devices, lengths, loads, memory
+from xstilts.budget import calibrate, devices, lengths, loads, memory
 from xstilts.budget import plan as budgets
 from xstilts.budget.architecture import Architecture, Size, shipped
 from xstilts.budget.calibration import Calibration, Seen
@@ -297,3 +297,30 @@ def test_a_wider_study_is_scheduled_on_more_devices_faster(tmp_path: Path) -> No
     assert walls == sorted(walls, reverse=True)
     assert sum(job.seconds for job in made.path) / 3600 <= walls[-1] + 1e-9
     assert SMALL["study"] == made.plan.study.study
+
+
+def test_two_short_runs_on_purpose_tell_the_time_of_a_step(tmp_path: Path) -> None:
+    before = whole(tmp_path)
+    trained = step_of(before, "finetune/mini/none/pawsx/seed-1")
+    for steps, seconds in ((10, 31.0), (40, 34.0)):  # a start of 30 s, a tenth of a second a step
+        output = calibrate.place(before.plan, trained) / f"steps-{steps}"
+        job = calibrate.short_job(trained, steps, output)
+        assert job["digest"] != trained.digest
+        record = {**job["plan"], "digest": job["digest"], "device": "cpu (test)", "compute": job["compute"]}
+        output.mkdir(parents=True)
+        (output / "record.json").write_text(json.dumps({**record, "wall_seconds": seconds}), encoding="utf-8")
+    (seen,) = whole(tmp_path).learnt.seen
+    assert (seen.phase, seen.task, seen.measured) == ("finetune", "pawsx", pytest.approx(3.0))
+    assert seen.estimated < before.costs[trained].seconds  # no start, and 30 steps
+
+
+def test_short_runs_want_data_and_a_backbone(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    assert not list(calibrate.candidates(made))
+    for step in made.steps():
+        if step.phase in ("prepare", "backbone"):
+            finish([step])
+    for step in made.steps():
+        for path in map(Path, step.payload.get("train", ())):
+            path.touch()
+    assert {step.slice["kind"] for step in calibrate.candidates(made)} == {"pair", "tagging", "span"}

@@ -16,6 +16,9 @@ from xstilts.budget.estimate import ON_DEVICE, TRAININGS, Cost, Estimator
 from xstilts.history import Record
 from xstilts.study import Step
 
+CALIBRATION = "calibration"
+"""Folder of a study's short runs on purpose."""
+
 UNKNOWN = 0.5
 """Relative uncertainty of a run time of which no finished job tells."""
 
@@ -100,6 +103,7 @@ def from_records(estimator: Estimator, steps: Iterable[Step]) -> Calibration:
     seen, other = [], 0
     stops: dict[tuple[str, str], list[float]] = {}
     for step in steps:
+        seen += _short(estimator, step)
         records = history.records(step.directory.parent)
         if not records:
             continue
@@ -110,6 +114,18 @@ def from_records(estimator: Estimator, steps: Iterable[Step]) -> Calibration:
             if step.phase in TRAININGS and (share := _share(record)) is not None:
                 stops.setdefault((step.phase, task_of(step)), []).append(share)
     return Calibration(seen, other, stops)
+
+
+def _short(estimator: Estimator, step: Step) -> list[Seen]:
+    """What two short runs on purpose tell (`budget.calibrate`): seconds of the steps by which they differ."""
+    folder = estimator.plan.root.joinpath(CALIBRATION, step.phase, *step.folders)
+    records = [r for r in history.records(folder) if _same_device(estimator, step, r)]
+    ends = sorted((one for record in records for one in _compared(estimator, step, record)), key=lambda s: s.estimated)
+    if len(ends) < 2:
+        return []
+    less, more = ends[0], ends[-1]
+    measured, estimated = more.measured - less.measured, more.estimated - less.estimated
+    return [Seen(step.phase, less.task, measured, estimated)] if min(measured, estimated) > 0 else []
 
 
 def _same_device(estimator: Estimator, step: Step, record: Record) -> bool:
