@@ -12,7 +12,7 @@ from xstilts.budget.calibration import UNKNOWN, Calibration, task_of
 from xstilts.budget.devices import CPU, Device
 from xstilts.budget.estimate import ON_DEVICE, Cost, Estimator
 from xstilts.budget.schedule import Job, Schedule, critical_path, simulate
-from xstilts.study import Phase, Plan, Step
+from xstilts.study import PRIORITY, Phase, Plan, Step
 
 COUNTS = (1, 4, 8, 16, 32, 64)
 BETWEEN = 0.7
@@ -198,14 +198,14 @@ def budget(plan: Plan, running: Mapping[Step, float], gpus: int | None = None) -
 
 
 def to_run(plan: Plan) -> dict[Step, float]:
-    """The steps that a run of the whole matrix would run, as a dry run finds them, all of one priority."""
+    """The steps that a run of the whole matrix would run, as a dry run finds them, with their priorities."""
     steps, running = plan.steps(), set()
     for step in reversed(_upstream_first(steps)):
         if step.phase in _LEAVES and not (step.done and plan.settled(step)):
             running.add(step)
         if step in running:
             running.update(need for need in step.needs if not need.done)
-    return {step: 0.0 for step in steps if step in running}
+    return {step: PRIORITY.get(step.phase, 0) for step in steps if step in running}
 
 
 def _upstream_first(steps: Sequence[Step]) -> list[Step]:
