@@ -9,12 +9,13 @@ from pathlib import Path
 
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake.io import report as in_report
 from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
 
 from xstilts import revisions, site
 from xstilts.config import load
 from xstilts.errors import UserError
-from xstilts.explain import report
+from xstilts.explain import report as explained
 from xstilts.files import write_text
 from xstilts.libraries import changed_libraries
 from xstilts.study import PRIORITY, RULE_FILES, Plan, notices
@@ -159,6 +160,15 @@ def inputs_of(phase):
     return inputs
 
 
+def shown(paths, category, *suffixes):
+    """Outputs, those with one of the suffixes marked for `snakemake --report`."""
+    caption = "../report/caption.rst"
+    return [
+        in_report(path, caption, category) if path.endswith(suffixes) else path
+        for path in paths
+    ]
+
+
 def job_of(phase):
     """Params function: the file that holds the job, written unless this is a dry run.
 
@@ -293,7 +303,7 @@ def explain_dry_run():
         for job in workflow.dag.needrun_jobs(exclude_finished=False)
         for path in job.output
     }
-    for text in (report(PLAN, made), costs(made)):
+    for text in (explained(PLAN, made), costs(made)):
         if text:
             print(text, file=sys.stderr)
 

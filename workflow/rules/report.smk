@@ -24,7 +24,7 @@ rule significance:
     input:
         inputs_of("significance"),
     output:
-        PLAN.significance().outputs,
+        shown(PLAN.significance().outputs, "Statistics", ".csv"),
     log:
         str(PLAN.root / "logs" / "significance.log"),
     conda:
@@ -44,7 +44,7 @@ rule report:
     input:
         inputs_of("report"),
     output:
-        PLAN.report().outputs,
+        shown(PLAN.report().outputs, "The study on one page", ".html", ".md"),
     log:
         str(PLAN.root / "logs" / "report.log"),
     conda:

@@ -23,7 +23,7 @@ rule figures:
     input:
         inputs_of("figures"),
     output:
-        PLAN.figures().outputs,
+        shown(PLAN.figures().outputs, "Figures", ".svg"),
     log:
         str(PLAN.root / "logs" / "figures.log"),
     conda:

@@ -23,6 +23,7 @@ from xstilts import files, history, languages, provenance
 from xstilts.analysis import comparison, drawings, published, tables
 from xstilts.analysis.comparison import Line
 from xstilts.analysis.markup import Cell, Row, interval, page, table
+from xstilts.analysis.origins import read_origins
 from xstilts.analysis.publish import forget_others
 from xstilts.analysis.resampling import smallest_p
 
@@ -427,12 +428,12 @@ class Report:
 
     def provenance(self) -> Iterator[str]:
         """With what the cells were made."""
-        origins = self._read("provenance").fillna("")
+        origins = list(read_origins(self.directory))
         rows = []
         for name, label in (("host", "hosts"), ("device", "devices"), ("versions", "versions")):
-            values = sorted({value for text in origins[name] for value in text.split()})
+            values = sorted({value for row in origins for value in row[name].split()})
             rows.append(Row(label, [Cell(", ".join(values), left=True)]))
-        made = [text for text in origins["made"] if text]
+        made = [row["made"] for row in origins if row["made"]]
         rows.append(Row("made", [Cell(f"{min(made, default='–')} to {max(made, default='–')}", left=True)]))
         yield table("All cells", ["what", "values"], rows)
         yield (
@@ -486,14 +487,13 @@ class Report:
                 yield f"{backbone}: no test score of {', '.join(sorted(missing))}."
 
     def _flags(self) -> Iterator[str]:
-        origins = self._read("provenance").fillna("")
+        origins = list(read_origins(self.directory))
         for column, text in (
             ("mixed_libraries", "made with other versions of"),
             ("accepted", "of older code accepted for"),
         ):
-            flagged = origins[origins[column] != ""]
-            if len(flagged):
-                names = sorted({name for entry in flagged[column] for name in entry.split()})
+            if flagged := [row[column] for row in origins if row[column]]:
+                names = sorted({name for entry in flagged for name in entry.split()})
                 yield f"{len(flagged)} of {len(origins)} cells are {text} {', '.join(names)}."
 
     def _overlap(self) -> Iterator[str]:

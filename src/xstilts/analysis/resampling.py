@@ -180,8 +180,9 @@ def _freedom(found: Effect) -> float:
 def student(freedom: float, level: float = 0.05) -> float:
     """Quantile of |t|: half the width of an interval in standard errors; `freedom` at least 1, or infinite."""
     freedom = min(freedom, 1e4)
-    angle = np.linspace(0, np.pi / 2, 200_001)
-    mass = np.cumsum(np.cos(angle) ** (freedom - 1))
+    angle = np.linspace(0, np.pi / 2, 20_001)
+    density = np.cos(angle) ** (freedom - 1)
+    mass = np.cumsum(density) - density / 2
     return float(np.sqrt(freedom) * np.tan(np.interp((1 - level) * mass[-1], mass, angle)))
 
 
