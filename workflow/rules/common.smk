@@ -18,7 +18,7 @@ from xstilts.errors import UserError
 from xstilts.explain import report as explained
 from xstilts.files import write_text
 from xstilts.libraries import changed_libraries
-from xstilts.study import PRIORITY, RULE_FILES, Plan, notices
+from xstilts.study import RULE_FILES, Plan, notices
 
 # A graph is built from many small objects that all stay: collecting garbage meanwhile costs a sixth of a dry run.
 gc.set_threshold(200_000, 50, 50)

@@ -11,7 +11,7 @@ import yaml
 
 from xstilts import command, files
 from xstilts.budget.missing import Missing
-from xstilts.budget.plan import Budget, budget, to_run
+from xstilts.budget.plan import Budget, budget, prioritised
 from xstilts.budget.report import difference, lines, plain
 from xstilts.errors import UserError
 
@@ -44,7 +44,7 @@ def main() -> None:
 def _budget(configfile: Path, changes: list[str], gpus: int | None) -> Budget:
     plan = command.plan_of(configfile, dict(_change(text) for text in changes))
     try:
-        return budget(plan, to_run(plan), gpus)
+        return budget(plan, prioritised(plan), gpus)
     except Missing as reason:
         raise UserError(str(reason)) from None
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import get_args
 
 from xstilts.budget import calibration, devices
 from xstilts.budget.calibration import UNKNOWN, Calibration, task_of
 from xstilts.budget.devices import CPU, Device
 from xstilts.budget.estimate import ON_DEVICE, Cost, Estimator
-from xstilts.budget.schedule import Job, Schedule, critical_path, simulate
-from xstilts.study import PRIORITY, Phase, Plan, Step
+from xstilts.budget.schedule import Job, Schedule, critical_path, simulate, to_the_end
+from xstilts.study import Phase, Plan, Step
 
 COUNTS = (1, 4, 8, 16, 32, 64)
 BETWEEN = 0.7
@@ -180,32 +180,53 @@ def budget(plan: Plan, running: Mapping[Step, float], gpus: int | None = None) -
     Raises:
         Missing: the config names a device that is not known.
     """
-    given = plan.study.budget
-    device = devices.named(CPU if plan.study.compute.device == "cpu" else given.device)
+    known = _known(plan)
+    return Budget(
+        plan=plan,
+        device=known.device,
+        running={step: running[step] for step in plan.steps() if step in running},
+        costs=known.costs,
+        learnt=known.learnt,
+        origins=known.origins,
+        gpus=gpus or plan.study.budget.gpus,
+    )
+
+
+@dataclass(frozen=True)
+class _Known:
+    device: Device
+    costs: Mapping[Step, Cost]
+    learnt: Calibration
+    origins: Mapping[str, set[str]]
+
+
+@lru_cache(maxsize=2)  # a run asks for priorities, a dry run for the report as well
+def _known(plan: Plan) -> _Known:
+    """What each step costs, by today's records and data."""
+    device = devices.named(CPU if plan.study.compute.device == "cpu" else plan.study.budget.device)
     estimator, steps = Estimator(plan, device), plan.steps()
     learnt = calibration.from_records(estimator, steps)
     costs = {step: learnt.corrected(step, estimator.cost(step, learnt.stop(step))) for step in steps}
     estimator.statistics.save()
-    return Budget(
-        plan=plan,
-        device=device,
-        running={step: running[step] for step in steps if step in running},
-        costs=costs,
-        learnt=learnt,
-        origins=estimator.statistics.used,
-        gpus=gpus or given.gpus,
-    )
+    return _Known(device, costs, learnt, estimator.statistics.used)
 
 
 def to_run(plan: Plan) -> dict[Step, float]:
-    """The steps that a run of the whole matrix would run, as a dry run finds them, with their priorities."""
+    """The steps that a run of the whole matrix would run, as a dry run finds them, all of one priority."""
     steps, running = plan.steps(), set()
     for step in reversed(_upstream_first(steps)):
         if step.phase in _LEAVES and not (step.done and plan.settled(step)):
             running.add(step)
         if step in running:
             running.update(need for need in step.needs if not need.done)
-    return {step: PRIORITY.get(step.phase, 0) for step in steps if step in running}
+    return {step: 0.0 for step in steps if step in running}
+
+
+def prioritised(plan: Plan) -> dict[Step, float]:
+    """`to_run` with the rules' priorities: seconds from a job's start to the end of all that waits for it."""
+    running = to_run(plan)
+    left = to_the_end(budget(plan, running).jobs())
+    return {step: left[step.name] for step in running}
 
 
 def _upstream_first(steps: Sequence[Step]) -> list[Step]:

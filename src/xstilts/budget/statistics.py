@@ -65,11 +65,11 @@ class Statistics:
         key = digest.of([path.parent.name, path.name, tokenizer.name if tokenizer and counted else None])
         if key not in memory:
             language = path.stem.split(".", 1)[1]
-            count = lengths.by_tokenizer(counted) if counted else lengths.by_characters(language)
             try:
+                count = lengths.by_tokenizer(counted) if counted else lengths.by_characters(language)
                 memory[key] = lengths.measured(path, count)
-            except (OSError, ValueError):
-                return None  # damaged; the job that reads it will say so
+            except Exception:  # damaged, which tokenizers tell by nothing narrower; the job that reads it will say so
+                return None
             self._changed = True
         rows, roles = memory[key]
         return Part(rows, roles, "measured")

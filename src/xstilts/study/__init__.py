@@ -7,6 +7,6 @@ torch.
 """
 
 from xstilts.study.results import Plan, notices
-from xstilts.study.step import ENCODER, PRIORITY, RULE_FILES, Phase, Step
+from xstilts.study.step import ENCODER, RULE_FILES, Phase, Step
 
-__all__ = ["ENCODER", "PRIORITY", "RULE_FILES", "Phase", "Plan", "Step", "notices"]
+__all__ = ["ENCODER", "RULE_FILES", "Phase", "Plan", "Step", "notices"]

@@ -53,9 +53,6 @@ Phase = Literal[
 ]
 
 
-PRIORITY: dict[Phase, int] = {"prepare": 50, "backbone": 50, "intermediate": 40, "finetune": 30, "predict": 20}
-"""The critical path first: what others wait for starts before what ends a path."""
-
 REPORTED: tuple[Phase, ...] = ("selection", "significance", "report")
 """Made on request, from the matrix."""
 
