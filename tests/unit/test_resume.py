@@ -6,14 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from trainings import curve, distance, job, record, write_data
+from trainings import SCRIPT, curve, distance, job, record, start, write_data
 
 from xstilts.config import DeepSpeed
 from xstilts.errors import StartAgainError, StoppedError, UserError
@@ -240,7 +239,6 @@ def test_one_that_lost_the_directory_removes_nothing(tmp_path: Path) -> None:
 
 # --- processes
 
-SCRIPT = "from xstilts.job import main\nmain('xstilts.training.run:train')\n"
 SMALL = """
 import torch
 from xstilts.models.task_model import TaskModel
@@ -256,22 +254,6 @@ def forward(self, *arrays, **more):
 
 TaskModel.forward = forward
 """
-
-
-def start(tmp_path: Path, one: dict[str, Any], script: str = SCRIPT) -> subprocess.Popen[str]:
-    """Start a job as its rule does, in a process group of its own."""
-    (tmp_path / "script.py").write_text(script, encoding="utf-8")
-    (tmp_path / "job.json").write_text(json.dumps(one), encoding="utf-8")
-    ranks = one["compute"]["ranks"]
-    launcher = [] if ranks == 1 else ["-m", "xstilts.training.launch", str(ranks)]
-    outer = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")}
-    return subprocess.Popen(
-        [sys.executable, *launcher, str(tmp_path / "script.py"), str(tmp_path / "job.json"), str(tmp_path / "log")],
-        env={**outer, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def wait_for_state(one: dict[str, Any], process: subprocess.Popen[str], least: int = 1) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +112,22 @@ def record(folder: Path) -> dict[str, Any]:
     """The record."""
     told: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     return told
+
+
+SCRIPT = "from xstilts.job import main\nmain('xstilts.training.run:train')\n"
+
+
+def start(tmp_path: Path, one: dict[str, Any], script: str = SCRIPT) -> subprocess.Popen[str]:
+    """Start a job as its rule does, in a process group of its own."""
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    (tmp_path / "job.json").write_text(json.dumps(one), encoding="utf-8")
+    ranks = one["compute"]["ranks"]
+    launcher = [] if ranks == 1 else ["-m", "xstilts.training.launch", str(ranks)]
+    outer = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")}
+    return subprocess.Popen(
+        [sys.executable, *launcher, str(tmp_path / "script.py"), str(tmp_path / "job.json"), str(tmp_path / "log")],
+        env={**outer, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -16,7 +17,10 @@ GO_ON, SAVE, STOP = 0, 1, 2
 
 
 class Watch:
-    """One rank's view: it wants to stop on SIGTERM or SIGINT, and when a newer attempt has taken over.
+    """One rank's view: it wants to stop on SIGTERM or SIGINT, and when nobody waits for it any more.
+
+    That is when a newer attempt has taken over, or the process that started this one is gone (a Snakemake that was
+    killed): an orphan would keep its GPU from its successor.
 
     Args:
         minutes: between two states; 0 saves after every step.
@@ -26,6 +30,7 @@ class Watch:
     def __init__(self, work: Work, minutes: float, first: bool = True) -> None:
         self._work, self._minutes, self._first = work, minutes, first
         self._heard: str | None = None
+        self._parent = os.getppid()
         self.saved()
 
     @contextmanager
@@ -43,11 +48,16 @@ class Watch:
 
     def wish(self) -> int:
         """What this rank wants after a step."""
-        if not self._heard and self._first and not self._work.owned():
-            self._heard = "a newer attempt"
+        if not self._heard and self._first:
+            self._heard = self._abandoned()
         if self._heard:
             return STOP
         return SAVE if self._first and time.monotonic() - self._since >= 60 * self._minutes else GO_ON
+
+    def _abandoned(self) -> str | None:
+        if os.getppid() != self._parent:
+            return "the end of what started it"
+        return None if self._work.owned() else "a newer attempt"
 
     def saved(self) -> None:
         """The clock starts again."""
