@@ -100,6 +100,8 @@ class Campaign:
         "Snakemake": kill_study,
     }
 
+    LEAVE_LOCKED = ("Snakemake",)
+
     def __init__(self, directory: Path) -> None:
         self.workspace = Workspace(directory, CONFIG)
 
@@ -141,12 +143,12 @@ class Campaign:
         raise TimeoutError("no training started")
 
     def finish(self, made: Path) -> None:
-        """Run the study again until the training is there."""
-        self.workspace.run("all_matrix", "--unlock")
-        while not (made / "record.json").exists():
-            code = self.start(made).wait()
-            if code:
-                print(f"    the run after the kill ended with {code}, once more", file=sys.stderr)
+        """Run the study again; an orphan that is still saving may cost it a turn."""
+        for _ in range(3):
+            if self.start(made).wait() == 0:
+                return
+            self.workspace.run("all_matrix", "--unlock")
+        raise RuntimeError(f"the study does not end, see {self.workspace.directory}/snakemake.log")
 
     def kill(self, made: Path, kind: str, moment: float) -> dict[str, Any]:
         """Make a training again, kill it, finish it; returns a row of the table."""
@@ -159,6 +161,8 @@ class Campaign:
         if not ended:
             self.KINDS[kind](running)
         running.study.wait()
+        if kind in self.LEAVE_LOCKED:
+            self.workspace.run("all_matrix", "--unlock")
         self.finish(made)
         attempts = _record(made)["attempts"]
         return {

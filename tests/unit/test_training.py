@@ -283,6 +283,23 @@ def test_deepspeed_configuration() -> None:
     assert "offload_optimizer" not in deepspeed.configuration(DeepSpeed(), "fp32")["zero_optimization"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_bf16_under_deepspeed_publishes_fp32_weights_and_compiles_nothing(
+    data: Path, tmp_path: Path, stage: int
+) -> None:
+    train(job(data, tmp_path / "plain", "tagging", precision="bf16"))
+    compute = {"deepspeed": DeepSpeed(zero_stage=stage).model_dump()}
+    process = start(tmp_path, job(data, tmp_path / "sharded", "tagging", precision="bf16", compute=compute))
+    log = tmp_path / "log"
+    assert process.wait(300) == 0, log.read_text(encoding="utf-8")[-2000:]
+    assert "built successfully" not in log.read_text(encoding="utf-8")
+    assert {value.dtype for value in weights(tmp_path / "sharded").values()} == {torch.float32}
+    assert AutoModel.from_pretrained(tmp_path / "sharded", add_pooling_layer=False).dtype == torch.float32
+    assert any(value.ne(value.bfloat16()).any() for value in weights(tmp_path / "sharded").values())
+    assert distance(tmp_path / "plain", tmp_path / "sharded") < 0.05
+
+
 ZERO: list[tuple[int, dict[str, Any] | None]] = [
     (2, None),
     *((2, {"zero_stage": stage}) for stage in (0, 1, 2)),

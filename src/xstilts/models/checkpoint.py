@@ -66,9 +66,16 @@ def save(model: TaskModel, state: State, task: str, tokenizer: PreTrainedTokeniz
         state: the model's weights by name; given apart because a sharded model does not hold them.
     """
     model.encoder.save_pretrained(directory, state_dict=_part(state, "encoder."))
+    _name_float32(directory / "config.json")
     tokenizer.save_pretrained(directory)
     save_file(_part(state, f"heads.{task}."), directory / HEAD)
     files.write_json(directory / HEAD_SPEC, asdict(model.specs[task]))
+
+
+def _name_float32(path: Path) -> None:
+    """A model trained in 16 bits would name those, and be opened in them, though its weights are written in 32."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    files.write_json(path, {**config, "dtype": "float32"})
 
 
 def _part(state: State, prefix: str) -> State:

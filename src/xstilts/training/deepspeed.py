@@ -8,7 +8,9 @@ import socket
 import warnings
 from typing import Any
 
+import torch
 from accelerate import PartialState
+from torch import nn
 
 from xstilts.schema.training import DeepSpeed
 
@@ -33,6 +35,22 @@ def configuration(deepspeed: DeepSpeed, precision: str) -> dict[str, Any]:
         "fp16": {"enabled": precision == "fp16"},
         "zero_optimization": zero,
         "zero_force_ds_cpu_optimizer": False,
+    }
+
+
+def master_weights(model: nn.Module, optimizer: Any) -> dict[str, torch.Tensor]:
+    """The fp32 weights that DeepSpeed's optimizer holds of a model in 16 bits; to be called by all ranks.
+
+    Args:
+        optimizer: DeepSpeed's own, at stage 0 the one that keeps them whole, in groups beside those of the model.
+    """
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    groups = zip(getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ()), strict=False)
+    whole = {half: full for halves, fulls in groups for half, full in zip(halves, fulls, strict=True)}
+    return {
+        name: (whole[given] if given in whole else safe_get_full_fp32_param(given)).detach().cpu()
+        for name, given in model.named_parameters()
     }
 
 

@@ -94,7 +94,8 @@ def _devices(compute: dict[str, Any], precision: str) -> dict[str, Any]:
 
         deepspeed.join(compute["device"])
         settings = deepspeed.configuration(DeepSpeed.model_validate(compute["deepspeed"]), precision)
-        return {"deepspeed": settings, "accelerator_config": {"use_configured_state": True}}
+        cpu = {"use_cpu": True} if compute["device"] == "cpu" else {}
+        return {"deepspeed": settings, "accelerator_config": {"use_configured_state": True}, **cpu}
     if compute["device"] == "cpu":
         return {"use_cpu": True, "ddp_backend": "gloo" if compute["ranks"] > 1 else None}
     return {}
@@ -166,6 +167,10 @@ class TaskTrainer(Trainer):
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The model's weights by name, whole also where they are sharded; to be called by all ranks."""
+        if self.is_deepspeed_enabled and (self.args.bf16 or self.args.fp16):
+            from xstilts.training import deepspeed
+
+            return deepspeed.master_weights(self.task_model, self.model_wrapped.optimizer)
         if self.is_deepspeed_enabled:
             return dict(self.accelerator.get_state_dict(self.model_wrapped) or {})
         return self.task_model.state_dict()
