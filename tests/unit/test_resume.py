@@ -292,10 +292,9 @@ def test_a_job_out_of_memory_starts_itself_again(data: Path, tmp_path: Path, ran
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [None, {"zero_stage": 2}, {"zero_stage": 3}])
-def test_two_ranks_go_on_after_any_kill(data: Path, tmp_path: Path, settings: dict[str, Any] | None) -> None:
+def test_two_ranks_under_zero_go_on_after_any_kill(data: Path, tmp_path: Path) -> None:
     """A worker, the launcher, everything, and a polite SIGTERM, one after the other."""
-    stage = settings and DeepSpeed(**settings).model_dump()
+    stage = DeepSpeed(zero_stage=2).model_dump()
     compute = {"ranks": 2, "micro_batch": 2, "deepspeed": stage, "state_minutes": 0.002}
     one = job(data, tmp_path / "out", "tagging", hyper={**SLOW, "steps": 120}, compute=compute)
     undisturbed = {**one, "output": str(tmp_path / "whole"), "work": str(tmp_path / "whole-work")}
