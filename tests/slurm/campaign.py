@@ -122,7 +122,7 @@ class Campaign:
 
     def run(self) -> bool:
         """Do it all; True if every result is the undisturbed one."""
-        self.reference.run("all_matrix")
+        self.reference.run("all_matrix", "--until", "tabulate")
         expected, same = results(self.reference), True
         for number in itertools.count(1):
             if self.left <= 0:
@@ -138,11 +138,11 @@ class Campaign:
         workspace = SlurmStudy(_fresh(self.base / f"round-{number}"), self.cluster, self.config)
         for folder in _UNDISTURBED:
             shutil.copytree(self.reference.results / folder, workspace.results / folder)
-        process = workspace.submit("all_matrix")
+        process = workspace.submit("all_matrix", "--until", "tabulate")
         while process.poll() is None or process.returncode != 0:
             if process.poll() is not None:
                 workspace.run("--unlock")
-                process = workspace.submit("all_matrix")
+                process = workspace.submit("all_matrix", "--until", "tabulate")
             elif self.left > 0 and (victim := self._victim(workspace, process)):
                 self._kill(victim)
             time.sleep(0.5)

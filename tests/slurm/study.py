@@ -26,7 +26,7 @@ _SOON = {"latency-wait": 10, "slurm-init-seconds-before-status-checks": 2, "seco
 def study(**changes: Any) -> dict[str, Any]:
     """The study's config: two rows and two columns, three trainings."""
     own: dict[str, Any] = {
-        "recipes": {"small": {"defaults": {"steps": 100}}},
+        "recipes": {"small": {"defaults": {"steps": 60}}},
         "compute": {
             "ranks": 2,
             "micro_batch": 4,

@@ -26,7 +26,7 @@ def cluster() -> Iterator[Cluster]:
 def local(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The study run without SLURM, undisturbed."""
     workspace = Workspace(tmp_path_factory.mktemp("local"), study())
-    workspace.run("all_matrix")
+    workspace.run("all_matrix", "--until", "tabulate")
     return workspace
 
 
@@ -38,16 +38,16 @@ def run(cluster: Cluster, local: Workspace, tmp_path_factory: pytest.TempPathFac
     workspace = SlurmStudy(tmp_path_factory.mktemp("slurm"), cluster, study(**changes))
     for fetched in ("data", "world"):  # as after `snakemake all_data` on a login node
         shutil.copytree(local.results / fetched, workspace.results / fetched)
-    process = workspace.submit("all_matrix")
+    process = workspace.submit("all_matrix", "--until", "tabulate")
 
     job = wait_for("a fine-tuning's state", lambda: workspace.job_with_state("finetune"), process)
     node = cluster.call("squeue", "-h", "-j", job, "-o", "%N").strip()
     cluster.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     cluster.call("scontrol", "update", f"nodename={node}", "state=resume")
-    wait_for("a job over its memory", lambda: "OUT_OF_MEMORY" in workspace.told(), process)
+    wait_for("a job over its memory", lambda: "exceeded memory limit" in workspace.told(), process)
     job = wait_for("an intermediate's state", lambda: workspace.job_with_state("intermediate"), process)
     cluster.call("scancel", job)
-    assert process.wait(600) == 0, workspace.told()[-6000:]
+    assert process.wait(900) == 0, workspace.told()[-6000:]
     return workspace
 
 
@@ -64,9 +64,10 @@ def test_trainings_went_on_where_they_were_stopped(run: SlurmStudy) -> None:
 
 
 def test_too_little_memory_and_a_cancelled_job_are_retried_with_more(run: SlurmStudy) -> None:
+    """Without cgroups SLURM kills the step that has too much, and the job fails; with them it is OUT_OF_MEMORY."""
     jobs = run.jobs("intermediate", "State", "ReqMem")
     ends = [(job["State"].split()[0], job["ReqMem"]) for job in jobs if job["State"] not in ("NODE_FAIL", "REQUEUED")]
-    assert ends == [("OUT_OF_MEMORY", "850M"), ("CANCELLED", "1275M"), ("COMPLETED", "1700M")]
+    assert ends == [("FAILED", "850M"), ("CANCELLED", "1275M"), ("COMPLETED", "1700M")]
 
 
 def test_a_job_that_lost_its_node_is_requeued_by_slurm_and_not_submitted_again(run: SlurmStudy) -> None:
@@ -85,7 +86,7 @@ def test_sacct_shows_what_was_requested(run: SlurmStudy) -> None:
 
 
 def test_light_rules_run_where_snakemake_does(run: SlurmStudy) -> None:
-    for rule in ("tabulate", "figures", "preflight", "all_matrix"):
+    for rule in ("tabulate", "preflight"):
         assert run.jobs(rule) == []
 
 

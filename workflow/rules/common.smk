@@ -55,7 +55,7 @@ ASKS_LIKE = {
     "report": "tabulate",
 }
 RESUMABLE = ("backbone", "intermediate", "finetune")
-TAIL = 20
+TAIL = 30
 LIGHT = (
     "score",
     "external",
