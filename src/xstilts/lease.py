@@ -4,9 +4,8 @@
 
 Snakemake counts GPUs (`--resources gpu=4`) but does not say which: without this every job would take the first. A GPU
 is leased by a lock on a file, which the command inherits: the kernel frees it with the last process that holds it,
-however that ends. What may be leased is CUDA_VISIBLE_DEVICES, where it is set, or every GPU of the machine. Below
-SLURM the names of devices hold within one allocation, so its leases are its own; a job that was given just what it
-needs gets that at once.
+however that ends. What may be leased is CUDA_VISIBLE_DEVICES, where it is set (within a SLURM allocation these are the
+GPUs that it was given), or every GPU of the machine. A job that was given just what it needs gets that at once.
 """
 
 from __future__ import annotations
@@ -43,13 +42,12 @@ def pool() -> list[str]:
 
 
 def _installed() -> list[str]:
-    """The machine's GPUs by number; none where there is no driver."""
+    """The machine's GPUs by their unique names; none where there is no driver."""
+    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
-        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return []
-    lines = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
-    return [str(number) for number, _ in enumerate(lines)]
 
 
 def take(number: int, devices: list[str], place: Path) -> list[str]:
@@ -100,8 +98,11 @@ def _locked(path: Path) -> int | None:
 
 
 def locks() -> Path:
-    """Where the locks are: local to the machine, one directory a user and allocation."""
-    allocation = os.environ.get("SLURM_JOB_ID", "machine")
+    """Where the locks are: local to the machine, one directory a user and allocation.
+
+    SLURM may call the one GPU of every job 0; where it names none, their unique names hold on the whole machine.
+    """
+    allocation = os.environ.get("SLURM_JOB_ID", "machine") if _VISIBLE in os.environ else "machine"
     return Path(tempfile.gettempdir()) / f"xstilts-gpus-{os.getuid()}-{allocation}"
 
 

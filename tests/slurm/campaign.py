@@ -55,7 +55,8 @@ def _processes(directory: Path, job: str) -> Iterator[tuple[int, str]]:
         with contextlib.suppress(OSError):
             line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             own = f"SLURM_JOB_ID={job}".encode() in (entry / "environ").read_bytes().split(b"\0")
-            if own and (entry / "cwd").resolve() == directory and "python" in line and "workflow/scripts" in line:
+            python = Path(line.split(" ")[0]).name.startswith("python")
+            if own and python and (entry / "cwd").resolve() == directory and "workflow/scripts" in line:
                 yield int(entry.name), "launch" if "training.launch" in line else "scripts/"
 
 

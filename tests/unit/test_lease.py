@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tests.workspace import ROOT
 
+from xstilts import lease
+
 _SHOW = "import os, sys; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); sys.stdin.read()"
 
 
@@ -82,6 +84,26 @@ def test_names_of_devices_are_kept_as_the_scheduler_gave_them(tmp_path: Path) ->
     named = Holders(tmp_path, "GPU-8932f937,MIG-6f0e/1/0").start(2)
     assert _got(named) == "GPU-8932f937,MIG-6f0e/1/0"
     named.communicate()
+
+
+def test_allocations_whose_devices_have_the_same_names_do_not_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = []
+    for allocation in ("17", "18"):
+        monkeypatch.setenv("SLURM_JOB_ID", allocation)
+        running.append(Holders(tmp_path, "0").start())
+    assert [_got(process) for process in running] == ["0", "0"]
+    for process in running:
+        process.communicate()
+
+
+def test_without_a_list_every_gpu_of_the_machine_may_be_leased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho GPU-a; echo GPU-b\n", encoding="utf-8")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert lease.pool() == ["GPU-a", "GPU-b"]
 
 
 @pytest.mark.parametrize(
