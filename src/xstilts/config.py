@@ -203,7 +203,12 @@ class Compute(Model):
     device: Literal["cuda", "cpu"] = Field("cuda", description="What jobs compute on.")
     precision: Literal["fp32", "bf16", "fp16"] = Field("bf16", description="Number format of training and prediction.")
     ranks: int = Field(1, ge=1, le=8, description="Processes (devices) per training job.")
-    micro_batch: int | None = Field(8, gt=0, description="Examples per device and forward pass; null: the whole share.")
+    micro_batch: int | None = Field(
+        8, gt=0, description="Examples per device and forward pass at most; null: the whole share."
+    )
+    micro_tokens: int | None = Field(
+        None, gt=0, description="Tokens per device and forward pass at most; null: as many as the examples have."
+    )
     threads: int = Field(8, gt=0, description="Compute threads per process; one and two give different bits on a CPU.")
     warm: bool = Field(
         False,

@@ -177,6 +177,7 @@ CONFIG_EDITS: dict[str, tuple[dict[str, Any], Units]] = {
     "threads": ({"compute": {"threads": 2}}, NOTHING),
     "warm start": ({"compute": {"warm": False}}, NOTHING),
     "micro-batch": ({"compute": {"micro_batch": 4}}, NOTHING),
+    "tokens of a pass": ({"compute": {"micro_tokens": 99}}, NOTHING),
     "device": ({"compute": {"device": "cuda"}}, NOTHING),
     "deepspeed": ({"compute": {"deepspeed": {"zero_stage": 3}}}, NOTHING),
     "activation checkpointing": ({"compute": {"activation_checkpointing": True}}, NOTHING),

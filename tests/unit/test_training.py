@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -18,10 +19,10 @@ from transformers import AutoModel
 
 from xstilts.config import DeepSpeed, Hyperparameters
 from xstilts.errors import ConfigError, DataError, UserError
-from xstilts.models import checkpoint
+from xstilts.models import checkpoint, packing
 from xstilts.tasks.features import pair
 from xstilts.training import deepspeed, steps
-from xstilts.training.batching import MicroBatches, Order
+from xstilts.training.batching import Limits, MicroBatches, Order
 from xstilts.training.run import train
 from xstilts.training.selection import criterion
 
@@ -59,23 +60,49 @@ def test_every_epoch_is_a_permutation_of_all_examples() -> None:
     assert Counter(order.take(0, 35)).most_common()[0][1] == 4
 
 
-def test_a_step_has_the_same_examples_however_it_is_dealt_out() -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_step_has_the_same_examples_however_it_is_dealt_out(packed: bool) -> None:
     lengths = np.random.default_rng(0).integers(3, 30, size=21).tolist()
 
-    def steps(micro: int, ranks: int) -> list[list[int]]:
-        dealt = [list(MicroBatches(lengths, Order(21, 1), 5, 8, micro, ranks, rank)) for rank in range(ranks)]
-        passes = 8 // (micro * ranks)
-        assert all(len(one) == 5 * passes and all(len(some) == micro for some in one) for one in dealt)
-        return [
-            sorted(i for one in dealt for some in one[s * passes : (s + 1) * passes] for i in some) for s in range(5)
-        ]
+    def steps(ranks: int, **limits: Any) -> list[list[int]]:
+        bounds = Limits(packed=packed, **limits)
+        dealt = [list(MicroBatches(lengths, Order(21, 1), 5, 8, bounds, ranks, rank)) for rank in range(ranks)]
+        assert [[len(one) for one in step] for step in dealt[0]] == [[len(one) for one in step] for step in dealt[-1]]
+        for one in (one for rank in dealt for step in rank for one in step):
+            assert len(one) <= limits.get("examples", 8)
+            assert len(one) == 1 or len(one) * max(lengths[i] for i in one) <= limits.get("tokens", math.inf)
+        return [sorted(i for rank in dealt for one in rank[step] for i in one) for step in range(5)]
 
-    assert steps(8, 1) == steps(2, 1) == steps(1, 4) == steps(4, 2)
-    (whole,) = [MicroBatches(lengths, Order(21, 1), 5, 8, 8, 1, 0)]
-    assert len(list(whole)) == len(whole) == 5
-    for step, examples in enumerate(whole):
-        assert examples == sorted(examples, key=lengths.__getitem__)
-        assert whole.tokens(step + 1) == sum(lengths[i] for i in Order(21, 1).take(0, 8 * (step + 1)))
+    expected = [sorted(Order(21, 1).take(8 * step, 8 * step + 8)) for step in range(5)]
+    assert (
+        steps(1)
+        == steps(1, examples=3)
+        == steps(4, tokens=40)
+        == steps(2, examples=1)
+        == steps(1, tokens=20)
+        == expected
+    )
+
+
+def test_tokens_are_those_of_the_examples_seen() -> None:
+    lengths = np.random.default_rng(0).integers(3, 30, size=21).tolist()
+    batches = MicroBatches(lengths, Order(21, 1), 5, 8)
+    assert len(list(batches)) == len(batches) == 5
+    for step in range(1, 6):
+        assert batches.tokens(step) == sum(lengths[i] for i in Order(21, 1).take(0, 8 * step))
+
+
+def test_passes_are_cut_where_that_costs_least() -> None:
+    """Against all the ways there are to cut seven lengths."""
+    lengths, cost = [2, 3, 3, 9, 10, 30, 31], 12
+
+    def total(bounds: list[tuple[int, int]]) -> int:
+        return sum(cost + (b - a) * lengths[b - 1] for a, b in bounds)
+
+    every = [[0, *inner, 7] for n in range(7) for inner in itertools.combinations(range(1, 7), n)]
+    assert total(Limits(pass_cost=cost).cut(lengths)) == min(total(list(itertools.pairwise(cuts))) for cuts in every)
+    assert Limits(packed=True).cut(lengths) == [(0, 7)]
+    assert Limits(packed=True, tokens=31).cut(lengths)[-2:] == [(5, 6), (6, 7)]
 
 
 def test_steps_of_epochs_are_rounded_up_once() -> None:
@@ -98,6 +125,22 @@ def test_micro_batches_change_nothing(data: Path, tmp_path: Path, kind: str) -> 
     for one, other in zip(curve(tmp_path / "whole"), curve(tmp_path / "ones"), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-4)
         assert one["grad_norm"] > 0.05
+
+
+def test_a_training_without_padding_ends_where_the_padded_one_does(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(job(data, tmp_path / "packed"))
+    assert "padding" not in capsys.readouterr().err
+    monkeypatch.setattr(packing, "_POSITIONS", {})
+    train(job(data, tmp_path / "padded"))
+    assert "xlm-roberta computes with padding" in capsys.readouterr().err
+    assert distance(tmp_path / "packed", tmp_path / "padded") < 1e-4
+    hyper = Hyperparameters(learning_rate=1, batch=1, epochs=1, max_length=24)
+    batch = pair.collate(pair.encode(pair_rows(50, 9), tokenizer("bpe-metaspace"), hyper, ["other", "same"]), 1)
+    with torch.no_grad():
+        packed, padded = (checkpoint.load(tmp_path / name)(**batch)["logits"] for name in ("packed", "padded"))
+    assert packed.argmax(-1).equal(padded.argmax(-1))
 
 
 def test_the_first_loss_is_the_mean_over_labelled_items(data: Path, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def job(data: Path, output: Path, kind: str = "pair", **changes: Any) -> dict[st
         "device": "cpu",
         "ranks": 1,
         "micro_batch": None,
+        "micro_tokens": None,
         "threads": 1,
         "deepspeed": None,
         "activation_checkpointing": False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from xstilts.models import heads
+from xstilts.models import heads, packing
 from xstilts.models.heads import HeadSpec
 from xstilts.tasks.features.common import IGNORED
 
@@ -22,6 +22,9 @@ class TaskModel(nn.Module):
     Args:
         encoder: a bare encoder.
         specs: one head each, freshly drawn; seed torch before for reproducible heads.
+
+    Attributes:
+        packed: does the encoder compute without padding (`packing`)?
     """
 
     accepts_loss_kwargs = True
@@ -30,6 +33,7 @@ class TaskModel(nn.Module):
     def __init__(self, encoder: PreTrainedModel, specs: Sequence[HeadSpec]) -> None:
         super().__init__()
         self.encoder = encoder
+        self.packed = packing.switch_on(encoder)
         self.specs = {spec.task: spec for spec in specs}
         self.heads = nn.ModuleDict({spec.task: heads.build(spec, encoder.config) for spec in specs})
         self._typed = getattr(encoder.config, "type_vocab_size", 0) > 1
@@ -57,7 +61,7 @@ class TaskModel(nn.Module):
         """
         ids, mask = input_ids.flatten(0, -2), attention_mask.flatten(0, -2)
         extra = {} if token_type_ids is None or not self._typed else {"token_type_ids": token_type_ids.flatten(0, -2)}
-        hidden = self.encoder(input_ids=ids, attention_mask=mask, **extra).last_hidden_state
+        hidden = packing.last_hidden_state(self.encoder, ids, mask, **extra)
         logits = self._head(task)(hidden, mask)
         if choice_mask is not None:
             logits = logits.view(choice_mask.shape).masked_fill(~choice_mask, -torch.inf)

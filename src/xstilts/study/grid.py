@@ -119,7 +119,7 @@ class Grid:
         return self._accepted.get((phase, digest.of(code)), code) if self._accepted else code
 
     def _compute(self, ranks: int | None = None) -> dict[str, Any]:
-        keys = {"device", "ranks", "micro_batch", "threads", "deepspeed", "warm"}
+        keys = {"device", "ranks", "micro_batch", "micro_tokens", "threads", "deepspeed", "warm"}
         keys |= {"activation_checkpointing", "state_minutes", "report_to"}
         dump: dict[str, Any] = self.study.compute.model_dump(mode="json", include=keys)
         alone: dict[str, Any] = {"ranks": ranks, "deepspeed": None} if ranks else {}

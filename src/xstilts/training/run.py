@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,7 +25,7 @@ from xstilts.models.task_model import TaskModel
 from xstilts.schema.training import Hyperparameters, Rule
 from xstilts.tasks import features
 from xstilts.training import room
-from xstilts.training.batching import MicroBatches, Order
+from xstilts.training.batching import Limits, MicroBatches, Order
 from xstilts.training.progress import Progress
 from xstilts.training.resume import Keeper, Part, token
 from xstilts.training.selection import ENGLISH, Chosen, Dev, Looks, Weights, criterion
@@ -159,7 +160,17 @@ def _model(job: dict[str, Any], hyper: Hyperparameters, start: Path, labels: Seq
     if job["compute"]["activation_checkpointing"]:
         encoder.activation_checkpointing_enable({"use_reentrant": False})
     check_length(encoder.config, hyper.max_length, f"recipe.{job['phase']}.{job['task']}.max_length")
-    return TaskModel(encoder, [HeadSpec(job["task"], job["kind"], tuple(labels), job["backbone"]["pooling"])])
+    model = TaskModel(encoder, [HeadSpec(job["task"], job["kind"], tuple(labels), job["backbone"]["pooling"])])
+    if not model.packed:
+        kind = encoder.config.model_type
+        print(f"{job['name']}: {kind} computes with padding, in passes of like lengths", file=sys.stderr)
+    return model
+
+
+def _limits(batch: int, compute: dict[str, Any], packed: bool) -> Limits:
+    """What a forward pass may hold; a GPU wastes more on a small pass than a CPU."""
+    micro = split(batch, compute["ranks"], compute["micro_batch"])[0]
+    return Limits(micro, compute["micro_tokens"], packed, pass_cost=100 if compute["device"] == "cpu" else 2000)
 
 
 class _Run:
@@ -186,7 +197,7 @@ class _Run:
             order=Order(len(part.encoded), job["seed"]),
             steps=steps,
             batch=hyper.batch,
-            micro=split(hyper.batch, args.world_size, compute["micro_batch"])[0],
+            limits=_limits(hyper.batch, compute, model.packed),
             ranks=args.world_size,
             rank=args.process_index,
         )

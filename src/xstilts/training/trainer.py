@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import other
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import WEIGHTS_NAME
+from typing_extensions import override
 
 from xstilts.errors import ConfigError
 from xstilts.schema.training import DeepSpeed, Hyperparameters
@@ -36,13 +38,12 @@ def arguments(
         steps: optimizer steps.
         work: directory for what the Trainer writes.
     """
-    micro, accumulation = split(hyper.batch, compute["ranks"], compute["micro_batch"])
     cpu = compute["device"] == "cpu"
+    micro, passes = split(hyper.batch, compute["ranks"], compute["micro_batch"])
     return TrainingArguments(
         output_dir=str(work),
         max_steps=steps,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=accumulation,
+        per_device_train_batch_size=micro * passes,
         learning_rate=hyper.learning_rate,
         lr_scheduler_type="constant_with_warmup" if hyper.schedule == "constant" else hyper.schedule,
         warmup_steps=hyper.warmup,
@@ -101,11 +102,25 @@ def _devices(compute: dict[str, Any], precision: str) -> dict[str, Any]:
     return {}
 
 
+class _Passes(Dataset[list[Encoded]]):
+    """Inputs, looked up by the passes of a step."""
+
+    def __init__(self, inputs: Sequence[Encoded]) -> None:
+        self._inputs = inputs
+
+    def __getitem__(self, examples: list[int]) -> list[Encoded]:
+        return [self._inputs[i] for i in examples]
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+
 class TaskTrainer(Trainer):
     """Trains a `TaskModel` on encoded inputs.
 
-    The loss of a step is the sum over its labelled items divided by their number, both over all forward passes and
-    ranks: neither the split of a batch nor its padding changes it.
+    To the Trainer a step is one batch; its forward passes, whose number may differ from step to step, are made here.
+    The loss of a step is the sum over its labelled items divided by their number, both over all passes and ranks:
+    neither the split of a batch nor its padding changes it.
 
     Args:
         inputs: all training inputs.
@@ -128,13 +143,37 @@ class TaskTrainer(Trainer):
         self._inputs, self._collate, self._batches = inputs, collate, batches
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """This rank's forward passes, in order; the whole training is one epoch to the Trainer."""
+        """This rank's steps, each a list of forward passes; the whole training is one epoch to the Trainer."""
         return DataLoader(
-            self._inputs,  # type: ignore[arg-type]
+            _Passes(self._inputs),
             batch_sampler=self._batches,
-            collate_fn=self._collate,
+            collate_fn=lambda passes: [self._collate(one) for one in passes],
             pin_memory=self.args.dataloader_pin_memory,
         )
+
+    @override
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor | int | None]:
+        """The next step's passes, and the number of labelled items in them, over all ranks."""
+        passes = next(epoch_iterator)
+        return [passes], self._get_num_items_in_batch(passes, device)
+
+    def training_step(  # type: ignore[override]
+        self,
+        model: torch.nn.Module,
+        inputs: list[dict[str, Any]],
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """The passes of one step, forward and backward; ranks exchange gradients in the last one. Returns the loss."""
+        losses = []
+        for place, one in enumerate(inputs, start=1):
+            last = place == len(inputs)
+            self.accelerator.gradient_state._set_sync_gradients(last)  # also DeepSpeed takes its step by it
+            together = last or self.is_deepspeed_enabled
+            with nullcontext() if together else self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, one, num_items_in_batch))
+        return torch.stack(losses).sum()
 
     def compute_loss(
         self,

@@ -1,0 +1,135 @@
+"""Computing without padding: the same loss and gradients as with it, for every head and architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+import torch
+import transformers as hf
+from tiny import tokenizer
+from torch.nn import functional
+
+from xstilts.models import packing
+from xstilts.models.heads import HeadSpec
+from xstilts.models.task_model import TaskModel
+from xstilts.schema.training import Hyperparameters
+from xstilts.tasks import features
+from xstilts.training.batching import Limits
+
+# Weights are drawn wide, lest the gradients of a question's choices all but cancel, which magnifies any rounding.
+SMALL = {
+    "vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+    "max_position_embeddings": 66, "pad_token_id": 1, "type_vocab_size": 2,
+    "initializer_range": 0.2,
+}  # fmt: skip
+ENCODERS = {
+    "xlm-roberta": (hf.XLMRobertaModel, hf.XLMRobertaConfig(**SMALL)),
+    "bert": (hf.BertModel, hf.BertConfig(**SMALL)),
+    "electra": (hf.ElectraModel, hf.ElectraConfig(**SMALL)),
+    "xlm-roberta-xl": (hf.XLMRobertaXLModel, hf.XLMRobertaXLConfig(**SMALL)),
+    "modernbert": (hf.ModernBertModel, hf.ModernBertConfig(**SMALL, local_attention=8, global_attn_every_n_layers=2)),
+    "deberta-v2": (
+        hf.DebertaV2Model,
+        hf.DebertaV2Config(**SMALL, relative_attention=True, pos_att_type=["p2c", "c2p"], max_relative_positions=64),
+    ),
+    "rembert": (hf.RemBertModel, hf.RemBertConfig(**SMALL)),
+}
+PADDED = {"deberta-v2", "rembert"}
+HYPER = Hyperparameters(learning_rate=1, batch=1, epochs=1, max_length=64, max_query_length=8, doc_stride=16)
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "lazy", "dog", "ran", "away", "or", "is", "it", "quick"]
+
+
+def text(rng: torch.Generator, longest: int) -> str:
+    size = int(torch.randint(longest + 1, (1,), generator=rng))
+    return " ".join(WORDS[i] for i in torch.randint(len(WORDS), (size,), generator=rng).tolist())
+
+
+def rows(kind: str, rng: torch.Generator) -> list[Any]:
+    """Ragged rows, among them empty second texts, single words and texts that fill an input."""
+    long, texts = " ".join(WORDS * 8), [text(rng, 30) for _ in range(9)]
+    ids = [{"id": str(i)} for i in range(11)]
+    if kind == "pair":
+        pairs = [("cat", ""), (long, "mat"), *((one, text(rng, 9)) for one in texts)]
+        return [row | {"text_a": a, "text_b": b, "label": "no"} for row, (a, b) in zip(ids, pairs, strict=True)]
+    if kind == "choice":
+        choices = [["a", "cat"], [long, "", "dog"], *([text(rng, 9) for _ in range(2 + i % 3)] for i in range(9))]
+        return [r | {"context": t, "question": "", "choices": c, "label": 1}
+                for r, t, c in zip(ids, ["cat", long, *texts], choices, strict=True)]  # fmt: skip
+    if kind == "span":
+        return [r | {"title": "", "context": f"cat {t}", "question": "is it", "answers": ["cat"], "starts": [0]}
+                for r, t in zip(ids, ["", long, *texts], strict=True)]  # fmt: skip
+    words = [one.split() or ["cat"] for one in ["cat", long, *texts]]
+    return [row | {"tokens": some, "tags": ["A"] * len(some)} for row, some in zip(ids, words, strict=True)]
+
+
+def model_and_batch(kind: str, architecture: str) -> tuple[TaskModel, list[Any], features.Features]:
+    rng = torch.Generator().manual_seed(3)
+    found = features.of(cast(Any, kind))
+    family = "wordpiece" if architecture in ("bert", "electra") else "bpe-metaspace"
+    labels = {"pair": ["no", "yes"], "tagging": ["A", "B"], "span": ["answer"], "choice": []}[kind]
+    encoded = found.encode(rows(kind, rng), tokenizer(family), HYPER, labels)
+    torch.manual_seed(0)
+    make, config = ENCODERS[architecture]
+    pooling = "mean" if architecture == "bert" else "cls"
+    model = TaskModel(make(config), [HeadSpec("t", cast(Any, kind), tuple(labels), cast(Any, pooling))]).eval()
+    return model, encoded, found
+
+
+def gradients(model: TaskModel, batches: Sequence[dict[str, torch.Tensor]]) -> tuple[float, torch.Tensor]:
+    """Loss and all gradients, summed over the batches."""
+    model.zero_grad()
+    loss = 0.0
+    for batch in batches:
+        one = model(**batch)["loss"]
+        one.backward()
+        loss += one.item()
+    return loss, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("architecture", ENCODERS)
+@pytest.mark.parametrize("kind", ["pair", "choice", "span", "tagging"])
+def test_the_fast_path_has_the_padded_gradients(kind: str, architecture: str) -> None:
+    """Fast: packed where the architecture can, in passes of like lengths; padded: everything in one padded batch."""
+    model, encoded, found = model_and_batch(kind, architecture)
+    assert model.packed is (architecture not in PADDED)
+    encoded.sort(key=lambda one: one["tokens"])
+    passes = Limits(tokens=300, packed=model.packed, pass_cost=10).cut([one["tokens"] for one in encoded])
+    assert len(passes) > 1
+    fast_loss, fast = gradients(model, [found.collate(encoded[a:b], 1) for a, b in passes])
+    whole_loss, whole = gradients(model, [found.collate(encoded, 1)])
+    model.encoder.set_attn_implementation("sdpa" if model.packed else "eager")
+    loss, padded = gradients(model, [found.collate(encoded, 1)])
+    for other_loss, other in ((fast_loss, fast), (whole_loss, whole)):
+        assert other_loss == pytest.approx(loss, rel=1e-5)
+        assert float((other - padded).norm() / padded.norm()) < 1e-5
+        assert float((other - padded).abs().max() / padded.abs().max()) < 1e-5
+
+
+def test_sequences_of_like_lengths_attend_together_and_none_is_padded_for_long() -> None:
+    lengths = torch.tensor([5, 60, 3, 64, 4, 5])
+    table = packing.Rows.of((torch.arange(64) < lengths[:, None]).long())
+    assert [run.lengths.tolist() for run in table.runs] == [[3, 4, 5, 5], [60, 64]]
+    assert sum(run.tokens.stop - run.tokens.start for run in table.runs) == int(lengths.sum())
+    ids = torch.arange(6 * 64).view(6, 64)
+    assert table.pack(ids).tolist() == [64 * i + j for i in (2, 4, 0, 5, 1, 3) for j in range(lengths[i])]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch's kernel for ragged sequences needs a GPU")
+@pytest.mark.parametrize("window", [None, 9])
+def test_the_ragged_kernel_attends_as_the_padded_runs_do(window: int | None) -> None:
+    lengths = torch.tensor([1, 7, 40, 64], device="cuda")
+    table = packing.Rows.of((torch.arange(64, device="cuda") < lengths[:, None]).long())
+    parts = torch.randn(3, 1, 4, int(lengths.sum()), 32, device="cuda", dtype=torch.bfloat16)
+    q, k, v = parts
+    kernel = packing._ragged(q, k, v, table, 0.2, window)
+    runs = [
+        run.packed(
+            functional.scaled_dot_product_attention(
+                run.padded(q), run.padded(k), run.padded(v), attn_mask=run.mask(window), scale=0.2
+            )
+        )
+        for run in table.runs
+    ]
+    torch.testing.assert_close(kernel, torch.cat(runs), atol=2e-2, rtol=2e-2)
