@@ -33,7 +33,7 @@ class Passes:
 
     Attributes:
         number: forward passes.
-        tokens, pairs: tokens, and pairs of tokens of one sequence, padding included.
+        tokens, pairs: tokens, and pairs of tokens of one sequence.
         sequences: sequences.
         longest: tokens of the largest pass that there may be.
     """
@@ -46,20 +46,17 @@ class Passes:
 
 
 def passes(inputs: Inputs, batch: int, compute: Mapping[str, Any]) -> Passes:
-    """How a step's inputs fall into passes: sorted by length over all ranks, as `training.batching` deals them out.
-
-    The ranks' passes end together, so that the longest input of all of them counts.
+    """How a step's inputs fall into passes: `training.batching` sorts them by length and deals them out to the ranks
+    one by one, so that all have much the same to compute, without padding (`models.packing`).
     """
     ranks = int(compute["ranks"])
     micro, number = split(batch, ranks, compute["micro_batch"])
     drawn = np.random.default_rng(0).choice(inputs.longest, (_DRAWS, batch))
-    drawn.sort(axis=1)
-    longest = drawn.reshape(_DRAWS, number, ranks * micro).max(axis=2)
     share = micro * inputs.sequences
     return Passes(
         number=number,
-        tokens=share * float(longest.sum(axis=1).mean()),
-        pairs=share * float((longest**2).sum(axis=1).mean()),
+        tokens=share * number * float(drawn.mean()),
+        pairs=share * number * float((drawn**2).mean()),
         sequences=share * number,
         longest=share * float(inputs.longest.max()),
     )
