@@ -1,0 +1,223 @@
+"""Useful tokens per second in training: ours beside what the Hugging Face Trainer offers, on one model and one machine.
+
+    python benchmarks/training.py [--lengths mnli] [--layers 3] [--repeats 5]
+    python benchmarks/training.py --device cuda --precision bf16 --layers 24 --width 1024 --steps 20
+
+Systems take turns, in one process, at the same effective batch: every row padded to 128 or 256 tokens (run_xnli.py's
+default; jiant's in its XTREME recipe), padding to the longest of the batch, the Trainer's grouping by length (which
+changes the order of examples; ours does not), and ours. Lengths are drawn from src/xstilts/data/lengths.yaml; token
+ids are random. XLM-R's shape; with fewer layers the vocabulary shrinks alike, so that embeddings keep their share.
+Padding is no token. The result goes to benchmarks/results/training-<lengths>-<device>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+    XLMRobertaModel,
+)
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from xstilts import provenance
+from xstilts.models.heads import HeadSpec
+from xstilts.models.task_model import TaskModel
+from xstilts.schema.training import Hyperparameters
+from xstilts.tasks.features import pair
+from xstilts.training.batching import Limits, MicroBatches, Order
+from xstilts.training.trainer import TaskTrainer, arguments
+
+HERE = Path(__file__).parent
+PAD, SPECIALS, POOL = 1, 4, 400  # POOL: batches from which the grouped ones are taken: eight groups of fifty
+LONGEST = {"mnli": 128, "hellaswag": 128, "udpos": 128, "squad_v1": 384}
+
+Input = dict[str, Any]
+
+
+def lengths(name: str, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Tokens of that many inputs."""
+    told = yaml.safe_load((HERE.parent / "src/xstilts/data/lengths.yaml").read_text(encoding="utf-8"))["datasets"][name]
+    roles = [told[role] for role in ("text", "context", "question") if role in told]
+    drawn = sum(_drawn(role, count, rng) for role in roles) + SPECIALS
+    return np.clip(drawn.astype(int), 5, LONGEST[name])
+
+
+def _drawn(law: Any, count: int, rng: np.random.Generator) -> np.ndarray:
+    if isinstance(law, dict):
+        return law["mean"] * np.exp(law["spread"] * rng.standard_normal(count) - law["spread"] ** 2 / 2)
+    return np.interp(rng.random(count), np.linspace(0, 1, len(law)), law)
+
+
+def inputs(sizes: Sequence[int], vocabulary: int, rng: np.random.Generator) -> list[Input]:
+    """Random token ids of these lengths."""
+    return [
+        {"input_ids": rng.integers(5, vocabulary, int(n)).astype(np.int32), "tokens": int(n), "label": int(n) % 3}
+        for n in sizes
+    ]
+
+
+class Clock(TrainerCallback):
+    """Seconds between the ends of steps."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
+        """Look at the clock, the device's work done."""
+        if args.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+
+
+class Plain(Trainer):
+    """The Trainer with a given order of examples and a given padding."""
+
+    def __init__(self, *args: Any, order: Sequence[int], length: int | None, **kwargs: Any) -> None:
+        self._order, self._length = order, length
+        super().__init__(*args, data_collator=self._collated, **kwargs)
+
+    def _get_train_sampler(self, *_: Any) -> Any:
+        return self._order
+
+    def _collated(self, batch: list[Input]) -> dict[str, torch.Tensor]:
+        made = pair.collate(batch, PAD)
+        missing = (self._length or 0) - made["input_ids"].shape[1]
+        if missing > 0:
+            for key, value in (("input_ids", PAD), ("attention_mask", 0)):
+                made[key] = torch.nn.functional.pad(made[key], (0, missing), value=value)
+        return made
+
+
+def shape(given: argparse.Namespace) -> XLMRobertaConfig:
+    """XLM-R's, with this many layers."""
+    large = given.width == 1024
+    return XLMRobertaConfig(
+        vocab_size=250_002 * given.layers // (24 if large else 12),
+        hidden_size=given.width,
+        num_hidden_layers=given.layers,
+        num_attention_heads=given.width // 64,
+        intermediate_size=4 * given.width,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        num_labels=3,
+    )
+
+
+def hyper(given: argparse.Namespace) -> Hyperparameters:
+    """One step to warm up, then those that are timed."""
+    return Hyperparameters(learning_rate=1e-5, batch=given.batch, steps=given.steps + 1, max_length=512)
+
+
+def run(given: argparse.Namespace, system: str, seed: int, work: str) -> float:
+    """Real tokens per second of a system over the timed steps."""
+    rng, count = np.random.default_rng(seed), given.batch * (given.steps + 1)
+    compute = {
+        "device": given.device, "ranks": 1, "micro_batch": None, "micro_tokens": None, "threads": given.threads,
+        "deepspeed": None, "report_to": [],
+    }  # fmt: skip
+    args = arguments(
+        hyper(given), compute, steps=given.steps + 1, seed=seed, precision=given.precision, work=Path(work)
+    )
+    torch.manual_seed(seed)
+    config, clock = shape(given), Clock()
+    if system == "ours":
+        sizes = lengths(given.lengths, count, rng).tolist()
+        batches = MicroBatches(sizes, Order(count, seed), given.steps + 1, given.batch, Limits(packed=True))
+        model = TaskModel(
+            XLMRobertaModel(config, add_pooling_layer=False), [HeadSpec("t", "pair", ("a", "b", "c"), "cls")]
+        )
+        made = inputs(sizes, config.vocab_size, rng)
+        trainer: Trainer = TaskTrainer(model, args, made, lambda batch: pair.collate(batch, PAD), batches, [clock])
+        steps = [[sizes[i] for i in batches.examples(step)] for step in range(given.steps + 1)]
+    else:
+        sizes, order = chosen(given, system, count, rng)
+        length = int(system.split()[1]) if system.startswith("fixed") else None
+        peer = XLMRobertaForSequenceClassification(config)
+        data = inputs(sizes, config.vocab_size, rng)
+        trainer = Plain(peer, args, train_dataset=data, callbacks=[clock], order=order, length=length)
+        steps = [[sizes[i] for i in order[k : k + given.batch]] for k in range(0, count, given.batch)]
+    trainer.train()
+    return sum(sum(step) for step in steps[1:]) / (clock.ends[-1] - clock.ends[0])
+
+
+def chosen(given: argparse.Namespace, system: str, count: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    """Lengths, and the order of examples; grouped ones from all over a long training, so that they are typical."""
+    if system != "grouped":
+        sizes = lengths(given.lengths, count, rng).tolist()
+        return sizes, Order(count, given.seed).take(0, count)
+    pool = lengths(given.lengths, given.batch * POOL, rng).tolist()
+    torch.manual_seed(int(rng.integers(2**31)))
+    order = get_length_grouped_indices(pool, given.batch)
+    places = rng.choice(POOL, given.steps + 1, replace=False)
+    taken = [i for place in places for i in order[place * given.batch : (place + 1) * given.batch]]
+    return [pool[i] for i in taken], list(range(count))
+
+
+def main() -> None:
+    """Measure, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lengths", default="mnli", choices=LONGEST)
+    parser.add_argument("--systems", nargs="+", default=["fixed 128", "fixed 256", "dynamic", "grouped", "ours"])
+    for name, default in (("layers", 3), ("width", 768), ("batch", 32), ("steps", 2), ("repeats", 5), ("threads", 2)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    speeds: dict[str, list[float]] = {system: [] for system in given.systems}
+    with tempfile.TemporaryDirectory() as work:
+        for repeat in range(given.repeats):
+            for system in given.systems:
+                speeds[system].append(run(given, system, given.seed + repeat, work))
+                print(f"repeat {repeat + 1}: {system}: {speeds[system][-1]:.0f} tokens/s", flush=True)
+    report(given, speeds)
+
+
+def report(given: argparse.Namespace, speeds: dict[str, list[float]]) -> None:
+    """Ratios of ours to each, repeat by repeat: median, smallest, largest."""
+    ratios = {name: [a / b for a, b in zip(speeds["ours"], own, strict=True)] for name, own in speeds.items()}
+    found = {
+        "settings": vars(given),
+        "machine": machine(),
+        "tokens_per_second": {name: [round(x, 1) for x in own] for name, own in speeds.items()},
+        "ours_to": {
+            name: {"median": statistics.median(own), "least": min(own), "most": max(own)}
+            for name, own in ratios.items()
+        },
+    }
+    path = HERE / "results" / f"training-{given.lengths}-{given.device}.json"
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for name, ratio in found["ours_to"].items():
+        print(f"ours to {name}: {ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})")
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    cpu = next((x.split(":")[1].strip() for x in _lines("/proc/cpuinfo") if x.startswith("model name")), "")
+    return {"device": provenance.device(), "cpu": cpu, "cores": torch.get_num_threads(), **provenance.versions(),
+            "system": platform.platform(), "date": time.strftime("%Y-%m-%d")}  # fmt: skip
+
+
+def _lines(path: str) -> Iterator[str]:
+    return iter(Path(path).read_text(encoding="utf-8").splitlines())
+
+
+if __name__ == "__main__":
+    main()
