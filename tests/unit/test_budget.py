@@ -272,6 +272,18 @@ def test_finished_jobs_correct_what_is_left(tmp_path: Path) -> None:
     assert any("calibrated by 4 finished jobs" in line for line in lines(after))
 
 
+def test_measured_memory_corrects_the_phases_others(tmp_path: Path) -> None:
+    made = full_study(tmp_path)
+    trained = next(step for step in made.steps() if step.phase == "finetune")
+    held = budget(made, to_run(made)).costs[trained].held
+    peak = {"host": 1.0, "device": 1.5 * held / 2**20}
+    device = {"device": "NVIDIA A100-SXM4-80GB", "compute": dict(trained.payload["compute"])}
+    finish([trained], wall_seconds=900.0, peak_memory_mib=peak, **device)
+    again = full_study(tmp_path)
+    after = budget(again, to_run(again))
+    assert after.costs[step_of(after, trained.name)].held == pytest.approx(1.5 * held)
+
+
 def test_records_of_another_device_do_not_count(tmp_path: Path) -> None:
     made = plan(tmp_path)
     trained = next(step for step in made.steps() if step.phase == "finetune")

@@ -27,12 +27,18 @@ _LEAST, _MOST = 0.05, 1.0
 
 @dataclass(frozen=True)
 class Seen:
-    """One finished job: its place, seconds by its record, and seconds as they would have been estimated."""
+    """One finished job: its place, and what its record says beside what would have been estimated.
+
+    Attributes:
+        measured, estimated: seconds.
+        memory: measured over estimated device memory at its peak; None where no device was measured.
+    """
 
     phase: str
     task: str
     measured: float
     estimated: float
+    memory: float | None = None
 
 
 def task_of(step: Step) -> str:
@@ -81,9 +87,13 @@ class Calibration:
         return min(_MOST, max(_LEAST, math.sqrt(square)))
 
     def corrected(self, step: Step, cost: Cost) -> Cost:
-        """A cost with this calibration's factor."""
-        factor = self.factor(step.phase, task_of(step))
-        return replace(cost, seconds=cost.seconds * factor, upper=cost.upper * factor)
+        """A cost with this calibration's factors."""
+        factor, held = self.factor(step.phase, task_of(step)), cost.held * self.memory(step.phase)
+        return replace(cost, seconds=cost.seconds * factor, upper=cost.upper * factor, held=held)
+
+    def memory(self, phase: str) -> float:
+        """Measured over estimated device memory of a phase's jobs: the largest, since what does not fit fails."""
+        return max((one.memory for one in self.seen if one.phase == phase and one.memory), default=1.0)
 
 
 def _ratio(seen: Sequence[Seen], before: float, weight: float = 1.0) -> float:
@@ -146,7 +156,9 @@ def _compared(estimator: Estimator, step: Step, record: Record) -> list[Seen]:
         return []
     if cost.missing is not None or cost.seconds <= 0 or measured <= 0:
         return []
-    return [Seen(step.phase, task_of(step), measured, cost.seconds)]
+    peak = (record.get("peak_memory_mib") or {}).get("device")
+    memory = peak * 2**20 / cost.held if peak and cost.held else None
+    return [Seen(step.phase, task_of(step), measured, cost.seconds, memory)]
 
 
 def _share(record: Record) -> float | None:

@@ -204,7 +204,7 @@ class Estimator:
                 if part["kind"] == "retrieval":
                     seconds += self._search(seen, slice_, model, compute)
         before = self._start(compute) + 4.0 * model.size.parameters / _DISK
-        held = 4.0 * model.size.parameters if self.device.memory else 0.0
+        held = memory.prediction(model.architecture, model.size, step.payload["batch_tokens"], model.precision)
         return Cost(before + seconds, before + seconds, held=held, written=written)
 
     def _search(self, seen: Inputs, slice_: Mapping[str, Any], model: Model, compute: Mapping[str, Any]) -> float:

@@ -70,6 +70,12 @@ def training(architecture: Architecture, size: Size, compute: Mapping[str, Any],
     )
 
 
+def prediction(architecture: Architecture, size: Size, tokens: int, precision: str) -> float:
+    """Bytes at the peak of inference: float32 weights, 16-bit copies, and one layer's inside for a batch's tokens."""
+    layer = 6 * architecture.width + 2 * architecture.feed_forward
+    return 4.0 * size.parameters + _casts(size, precision, False) + 4.0 * layer * tokens
+
+
 def _casts(size: Size, precision: str, deepspeed: bool) -> float:
     """Autocast keeps a 16-bit copy of the weights that it has cast during a pass."""
     return 0.0 if precision == "fp32" or deepspeed else 2.0 * size.parameters
