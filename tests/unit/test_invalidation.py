@@ -185,6 +185,7 @@ CONFIG_EDITS: dict[str, tuple[dict[str, Any], Units]] = {
     "trackers": ({"compute": {"report_to": ["tensorboard", "wandb"]}}, NOTHING),
     "resources": ({"compute": {"resources": {"finetune": {"mem_mb": 1, "runtime": 8}}}}, NOTHING),
     "inference batch": ({"evaluation": {"batch_tokens": 99}}, NOTHING),
+    "budget": ({"budget": {"device": "H100", "gpus": 64, "price": 2.0}}, NOTHING),
     "terminal output": ({"report": {"print_matrix": False}}, NOTHING),
     "unused recipe": ({"recipes": {"other": {"based_on": "jiant"}}}, NOTHING),
     "unused dataset": ({"data": {"datasets": {"mine": {"limit": {"train": 3}}}}}, NOTHING),
