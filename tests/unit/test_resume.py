@@ -208,6 +208,17 @@ def test_no_room_for_one_example_is_a_user_s_to_mend(
 # --- one writer
 
 
+def test_a_training_whose_snakemake_is_gone_saves_and_stops(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = iter([os.getppid()])
+    monkeypatch.setattr(os, "getppid", lambda: next(started, 1))
+    one = job(data, tmp_path / "out", "tagging", hyper=LONG)
+    with pytest.raises(StoppedError, match="stopped by the end of what started it at step 1, which is saved"):
+        train(one)
+    assert list(Path(one["work"]).glob("state-1-*"))
+
+
 def test_the_newest_attempt_owns_the_directory(tmp_path: Path) -> None:
     old, new = Work(tmp_path / "work"), Work(tmp_path / "work")
     with old.held():
