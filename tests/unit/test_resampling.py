@@ -14,7 +14,7 @@ def rng() -> np.random.Generator:
 
 
 def effect(differences: list[float]) -> Effect:
-    return Effect(float(np.mean(differences)), np.array(differences), 0.0, (np.array([np.mean(differences)]),))
+    return Effect(float(np.mean(differences)), np.array(differences), 0.0, 0)
 
 
 def test_replicate_zero_is_the_score_itself() -> None:

@@ -67,17 +67,17 @@ class Effect:
     Attributes:
         value: the estimate, in points.
         by_seed: (pairs,): the same for each pair of runs, or each run where there is no baseline; no seed is in two.
-        variance: of the estimate, beside what seeds add.
-        by_language: of each target (languages,): its part in the estimate, for each language alone.
+        variance: of the estimate, beside what seeds add; it may be estimated below 0.
+        freedom: its degrees of freedom: languages, less one for each target.
     """
 
     value: float
     by_seed: Array
     variance: float
-    by_language: tuple[Array, ...]
+    freedom: int
 
 
-NOTHING = Effect(0.0, np.zeros(1), 0.0, ())
+NOTHING = Effect(0.0, np.zeros(1), 0.0, 0)
 """The change of a cell that is the baseline itself."""
 
 
@@ -89,7 +89,7 @@ def effect(value: float, scores: Array) -> Effect:
         scores: (1 + replicates, languages, runs) of runs of which no two share a seed; distances from the baseline's
             runs, or scores.
     """
-    return Effect(value, scores[0].mean(0), _beside_seeds(scores), (scores[0].mean(1),))
+    return Effect(value, scores[0].mean(0), _beside_seeds(scores), scores.shape[1] - 1)
 
 
 def _beside_seeds(scores: Array) -> float:
@@ -134,9 +134,8 @@ def mean(effects: Sequence[Effect]) -> Effect:
     count = len(effects)
     seeds = min((len(e.by_seed) for e in effects if len(e.by_seed) > 1), default=1)
     by_seed = np.mean([np.resize(e.by_seed[:seeds], seeds) for e in effects], axis=0)
-    languages = tuple(part / count for e in effects for part in e.by_language)
-    variance = sum(e.variance for e in effects) / count**2
-    return Effect(float(np.mean([e.value for e in effects])), by_seed, variance, languages)
+    variance, freedom = sum(e.variance for e in effects) / count**2, sum(e.freedom for e in effects)
+    return Effect(float(np.mean([e.value for e in effects])), by_seed, variance, freedom)
 
 
 class Summary(NamedTuple):
@@ -157,24 +156,23 @@ class Summary(NamedTuple):
 def summary(found: Effect) -> Summary:
     """The estimate plus and minus Student's t times its standard error.
 
-    Degrees of freedom are Satterthwaite's, from the variance between seeds and that between languages. What languages
-    and examples add may be estimated below 0 and then counts as nothing.
+    Degrees of freedom are Satterthwaite's, from the variance between seeds and what languages and examples add to it;
+    estimated below 0, that counts as nothing.
     """
     seeds = len(found.by_seed)
     sd = float(np.std(found.by_seed, ddof=1)) if seeds > 1 else float("nan")
-    error = math.sqrt(_between(found.by_seed) + max(0.0, found.variance))
-    half = student(_freedom(found)) * error
+    parts = [(_between(found.by_seed), seeds - 1), (max(0.0, found.variance), found.freedom)]
+    half = student(_freedom(parts)) * math.sqrt(sum(variance for variance, _ in parts))
     return Summary(
         found.value, found.value - half, found.value + half, sd, seeds, sign_flip(found.by_seed), smallest_p(seeds)
     )
 
 
-def _freedom(found: Effect) -> float:
-    parts = [(_between(x), len(x) - 1) for x in (found.by_seed, *found.by_language) if len(x) > 1]
+def _freedom(parts: Sequence[tuple[float, int]]) -> float:
+    """Of a sum of variances, each with its own degrees; one without any (of many examples alone) counts as known."""
     total = sum(variance for variance, _ in parts)
-    if not total:
-        return float("inf")
-    return float(total**2 / sum(variance**2 / freedom for variance, freedom in parts))
+    unsure = sum(variance**2 / freedom for variance, freedom in parts if freedom > 0)
+    return total**2 / unsure if unsure else math.inf
 
 
 def student(freedom: float, level: float = 0.05) -> float:
