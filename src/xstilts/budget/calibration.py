@@ -1,7 +1,7 @@
 """What finished jobs teach: by how much the estimate is off, per phase and task, and how far single jobs stray from it.
 
-A factor is measured over estimated seconds. That of a task is drawn to its phase's, that of a phase to the whole
-device's, as if one more job had been seen there, so that a few records correct much and none overrules many.
+A factor is measured over estimated seconds. That of a task is drawn to its phase's, that of trainings and predictions
+to the whole device's, as if one more job had been seen there, so that few records correct much and none overrules many.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from xstilts import history
 from xstilts.budget import devices
-from xstilts.budget.estimate import ON_DEVICE, TRAININGS, Cost, Estimator
+from xstilts.budget.estimate import ON_DEVICE, ON_MODELS, TRAININGS, Cost, Estimator
 from xstilts.history import Record
 from xstilts.study import Step
 
@@ -68,10 +68,10 @@ class Calibration:
 
     def factor(self, phase: str, task: str) -> float:
         """Measured over estimated seconds."""
-        device = [one for one in self.seen if (one.phase in ON_DEVICE) == (phase in ON_DEVICE)]
-        factor = _ratio(device, 1.0, weight=0.0)
-        factor = _ratio([one for one in device if one.phase == phase], factor)
-        return _ratio([one for one in device if (one.phase, one.task) == (phase, task)], factor)
+        on_models = [one for one in self.seen if one.phase in ON_MODELS] if phase in ON_MODELS else []
+        factor = _ratio(on_models, 1.0, weight=0.0)
+        factor = _ratio([one for one in self.seen if one.phase == phase], factor)
+        return _ratio([one for one in self.seen if (one.phase, one.task) == (phase, task)], factor)
 
     def spread(self, phase: str) -> float:
         """Relative uncertainty of a job's seconds: how far finished ones of the phase are from their estimates."""

@@ -20,17 +20,18 @@ from xstilts.study import ENCODER, Plan, Step
 from xstilts.training.steps import total_steps
 
 TRAININGS = ("intermediate", "finetune")
-ON_DEVICE = ("backbone", *TRAININGS, "predict")
+ON_MODELS = (*TRAININGS, "predict")
+ON_DEVICE = ("backbone", *ON_MODELS)
 
 # Ours, measured on the mini study: seconds of a job of the host, and per row that it reads.
 _HOST = {
-    "world": (8.0, 0.0),
+    "world": (6.0, 0.0),
     "preflight": (0.5, 0.0),
-    "prepare": (0.5, 2e-5),
-    "score": (0.5, 1e-4),
+    "prepare": (0.2, 1e-5),
+    "score": (0.5, 5e-5),
     "submission": (2.0, 0.0),
     "overlap": (1.0, 2e-5),
-    "tabulate": (2.0, 0.0),
+    "tabulate": (0.2, 0.0),
     "figures": (5.0, 0.0),
     "selection": (5.0, 0.0),
     "significance": (30.0, 0.0),
@@ -43,6 +44,7 @@ _DISK = 1e9  # bytes per second of a file system that checkpoints are read from 
 _NETWORK = 5e7  # bytes per second from the hub (estimated)
 _ENCODE = 5e-5  # seconds to make one input of a row (measured on one core)
 _VOCABULARY_BYTES = 68.0  # of a tokenizer.json per entry (XLM-R's has 17 MB)
+_FILLED = {"world": 0.35, "text": 0.7}  # share of max_length that raw text fills (measured: mini and local study)
 _LABELS = 500  # of a head whose labels only its data tells (CCG has some 425)
 # Bytes of a row of predictions on disk, and per token where every token has scores (estimated).
 _ROW_BYTES = {"pair": 60.0, "choice": 60.0, "span": 1500.0, "tagging": 60.0, "retrieval": 60.0}
@@ -222,7 +224,8 @@ class Estimator:
             seconds = 10.0 + written / (_NETWORK if slice_.get("hub") else _DISK)
             return Cost(seconds, seconds, written=written)
         model = Model(architecture, "retrieval", 0, "fp32")
-        length = 0.6 * training["max_length"]  # of inputs of like lengths; calibrated by the first finished one
+        filled = _FILLED["world" if self.plan.study.data.world else "text"]
+        length = filled * training["max_length"]
         made = loads.Passes(1, training["batch"] * length, training["batch"] * length**2, training["batch"], 0.0)
         output = 3 * 2.0 * architecture.width * architecture.vocabulary
         masked = training["mask_probability"] * training["batch"] * length
