@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import subprocess
@@ -50,21 +51,35 @@ class SlurmStudy(Workspace):
         (directory / "site.yaml").write_text("all: {slurm_account: lab}\n", encoding="utf-8")
         self.output = directory / "snakemake.log"
 
+    def slurm_command(self, *arguments: str) -> list[str]:
+        """The command line that the README gives, but for how soon Snakemake looks."""
+        soon = [text for name, value in _SOON.items() for text in (f"--{name}", str(value))]
+        profile = [sys.executable, "-m", "snakemake", "--profile", "slurm"]
+        return [*profile, *arguments, "--configfile", "study.yaml", *soon]
+
     def submit(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `snakemake --profile slurm` in a process group of its own; its output goes to a file."""
-        soon = [text for name, value in _SOON.items() for text in (f"--{name}", str(value))]
-        command = [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments, "--configfile", "study.yaml"]
-        environment = {**self.cluster.environment, "PYTHONPATH": str(ROOT / "src")}
         with self.output.open("a", encoding="utf-8") as log:
             return subprocess.Popen(
-                [*command, *soon],
+                self.slurm_command(*arguments),
                 cwd=self.directory,
-                env=environment,
+                env={**self.cluster.environment, "PYTHONPATH": str(ROOT / "src")},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
             )
+
+    def processes(self, job: str) -> tuple[list[int], list[int]]:
+        """Launchers and ranks of a training in a SLURM job."""
+        launchers, ranks = [], []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_bytes().decode().split("\0")
+                own = f"SLURM_JOB_ID={job}".encode() in (entry / "environ").read_bytes().split(b"\0")
+                if own and "python" in Path(line[0]).name and any("workflow/scripts" in part for part in line):
+                    (launchers if "xstilts.training.launch" in line else ranks).append(int(entry.name))
+        return launchers, ranks
 
     def slurm_job(self, rule: str) -> str:
         """The newest SLURM job of a rule that is queued or running; empty if there is none."""

@@ -104,40 +104,48 @@ def test_only_one_of_slurm_and_snakemake_runs_a_job_again() -> None:
     assert "default-resources" not in profile
 
 
+def dry_run(directory: Path, *arguments: str, **environment: str) -> str:
+    """What a dry run of the study shows."""
+    command = [sys.executable, "-m", "snakemake", "-n", "all_matrix", "--configfile", "study.yaml", *arguments]
+    own = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
+    done = subprocess.run(command, cwd=directory, env=own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def part(shown: str, rule: str) -> str:
+    """The first job of a rule in a dry run."""
+    return next(text for text in shown.split("\nrule ") if text.startswith(rule))
+
+
 def test_the_profile_is_found_by_its_name_and_the_command_line_wins(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
+    Workspace(tmp_path).configure(SMALL, compute={"device": "cuda", "ranks": 4})
     (tmp_path / "slurm").symlink_to(PROFILE.parent)
     (tmp_path / "site.yaml").write_text("all: {slurm_account: lab, qos: normal}", encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--profile",
-        "slurm",
-        "-n",
-        "all_matrix",
-        "--configfile",
-        "study.yaml",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    shown = subprocess.run(
-        [*command, "--default-resources", "slurm_account=mine"],
-        cwd=workspace.directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert shown.returncode == 0, shown.stderr
-    finetune = next(part for part in shown.stdout.split("\nrule ") if part.startswith("finetune"))
-    assert "slurm_account=mine" in finetune
-    assert "qos=normal" in finetune
-    first = [_priority(shown.stdout, rule) for rule in ("backbone", "intermediate", "finetune", "predict_", "score")]
+    shown = dry_run(tmp_path, "-p", "--profile", "slurm", "--default-resources", "slurm_account=mine")
+    assert "slurm_account=mine" in part(shown, "finetune")
+    assert "qos=normal" in part(shown, "finetune")
+    lease, launch = "-m xstilts.lease 4 ", "-m xstilts.training.launch 4 workflow/scripts/finetune.py"
+    assert part(shown, "finetune").index(lease) < part(shown, "finetune").index(launch)
+    assert "-m xstilts.lease 1 " in part(shown, "predict_")
+    first = [_priority(shown, rule) for rule in ("backbone", "intermediate", "finetune", "predict_", "score")]
     assert first == sorted(first, reverse=True)
     assert len(set(first)) == len(first)
 
 
+def test_beside_a_site_s_profile_of_the_same_name_ours_wins_key_by_key(tmp_path: Path) -> None:
+    Workspace(tmp_path)
+    theirs = tmp_path / "home" / "snakemake" / "slurm"
+    theirs.mkdir(parents=True)
+    profile = {"executor": "local", "default-resources": ["slurm_partition=theirs"]}
+    (theirs / "config.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
+    profiles = ("--profile", "slurm", "--workflow-profile", str(PROFILE.parent))
+    shown = dry_run(tmp_path, *profiles, XDG_CONFIG_HOME=str(tmp_path / "home"))
+    assert "slurm_partition=theirs" in part(shown, "finetune")
+    assert "mem_mb=64000" in part(shown, "finetune")  # the rule's own
+
+
 def _priority(shown: str, rule: str) -> int:
     """The highest priority of a rule's jobs."""
-    parts = [part for part in shown.split("\nrule ") if part.startswith(rule)]
-    return max(int(found[1]) if (found := re.search(r"priority: (\d+)", part)) else 0 for part in parts)
+    texts = [text for text in shown.split("\nrule ") if text.startswith(rule)]
+    return max(int(found[1]) if (found := re.search(r"priority: (\d+)", text)) else 0 for text in texts)
