@@ -7,6 +7,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from tests.reduced import finished
+from tests.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 REALDATA = ROOT.parent / "shared" / "realdata"
@@ -28,3 +30,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where nothing may be: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def reduced(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The finished reduced study; one for all workers of a run, and not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    return finished((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reduced")

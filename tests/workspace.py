@@ -63,20 +63,21 @@ class Workspace:
     """One working directory with one config.
 
     Args:
-        directory: an empty directory.
+        directory: an existing directory.
         config: the study's config, as a mapping.
     """
 
     def __init__(self, directory: Path, config: dict[str, Any] = SMALL) -> None:
         self.directory = directory
         for part in _PARTS:
-            (directory / part).symlink_to(ROOT / part)
+            if not (directory / part).exists():
+                (directory / part).symlink_to(ROOT / part)
         self.configure(config)
 
     def configure(self, config: dict[str, Any], **changes: Any) -> None:
         """Write the config file, with changes laid over it."""
         self.config = deep_merge(config, changes)
-        (self.directory / "study.yaml").write_text(yaml.safe_dump(self.config), encoding="utf-8")
+        (self.directory / "study.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
 
     @property
     def results(self) -> Path:
@@ -93,7 +94,7 @@ class Workspace:
         done = subprocess.run(
             self.command(*arguments, cores=cores),
             cwd=self.directory,
-            env=_environment(),
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -107,12 +108,15 @@ class Workspace:
         return subprocess.Popen(
             self.command(*arguments, cores=cores),
             cwd=self.directory,
-            env=_environment(),
+            env=self._environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
         )
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self.directory / "src")}
 
     def planned(self, target: str = "all_matrix") -> dict[str, int]:
         """Rule: number of jobs that a dry run would run."""
@@ -134,7 +138,3 @@ def kill(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
     """Signal a whole process group and wait for its leader."""
     os.killpg(process.pid, number)
     process.wait()
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}

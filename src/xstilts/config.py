@@ -275,6 +275,9 @@ def _default_backbones() -> dict[str, Backbone]:
     return {"xlm-roberta-large": Backbone(hub="FacebookAI/xlm-roberta-large", retrieval_layer=14)}
 
 
+KeepWeights = Literal["all", "intermediates", "none"]
+
+
 class Study(Model):
     """One study: one validated config file; its name is the top folder of its results."""
 
@@ -306,6 +309,11 @@ class Study(Model):
     compute: Compute = Field(default_factory=Compute, description="Hardware and resources.")
     budget: Budget = Field(Budget(), description="What a dry run's estimate of time and cost assumes (docs/budget.md).")
     report: Report = Field(Report(), description="Display only.")
+    keep_weights: KeepWeights = Field(
+        "all",
+        description="Weights kept once every prediction that rests on them is there: `all`, those of `intermediates` "
+        "(no fine-tunes), or `none` (backbones alone). What needs deleted ones again trains them again.",
+    )
     library_changes: Literal["warn", "rerun"] = Field(
         "warn",
         description="A changed version of torch, transformers, …: warn and flag mixed results, or rerun.",

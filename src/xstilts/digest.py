@@ -217,8 +217,8 @@ def script(path: str) -> str:
 
 
 @cache
-def shell(rule_file: str) -> str:
-    """Digest of the shell text in a rule file: everything quoted under its `shell:` keys."""
+def shell(rule_file: str, script: str) -> str:
+    """Digest of the shell text of the rules in a file that run a script: what is quoted under their `shell:` keys."""
     text = (REPOSITORY / rule_file).read_text(encoding="utf-8")
     blocks = re.findall(r'^\s+shell:\s*\n?((?:\s*(?:"[^"\n]*"|\'[^\'\n]*\')\s*\n)+)', text, flags=re.M)
-    return of([re.findall(r'"([^"\n]*)"|\'([^\'\n]*)\'', block) for block in blocks])
+    return of([re.findall(r'"([^"\n]*)"|\'([^\'\n]*)\'', block) for block in blocks if script in block])

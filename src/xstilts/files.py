@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,14 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically, keys in the order given."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def discard(spent: Iterable[Mapping[str, Any]]) -> None:
+    """Delete `files` of each entry, if everything that it names under `once` is there."""
+    for entry in spent:
+        if all(Path(path).exists() for path in entry["once"]):
+            for path in entry["files"]:
+                Path(path).unlink(missing_ok=True)
 
 
 @contextmanager

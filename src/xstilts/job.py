@@ -65,6 +65,7 @@ def run(arguments: list[str]) -> None:
         _heed(mistake, attempt)
         module, name = function.split(":")
         getattr(importlib.import_module(module), name)(job)
+        files.discard(job.get("spent", ()))
     except UserError as error:
         files.write_text(mistake, str(error))
         _say(f"{job['name']}: {error}")

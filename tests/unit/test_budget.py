@@ -173,7 +173,7 @@ def test_data_without_statistics_is_said_and_leaves_the_rest(tmp_path: Path) -> 
     made = Plan(local, tmp_path)
     made.steps()
     told = lines(budget(made, to_run(made)))
-    assert any("no statistics of dataset 'sick'" in line and "--until prepare" in line for line in told)
+    assert any("no statistics of dataset 'sick'" in line and "snakemake all_data" in line for line in told)
 
 
 def test_an_unknown_architecture_is_said(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_tables_that_do_not_fit_the_data_are_refused(tmp_path: Path) -> None:
     pq.write_table(pq.read_table(one["data"]).slice(1), one["data"])
     with pytest.raises(DataError, match=r"de\.parquet: holds other examples than the prepared test set"):
         write_predictions([one], LAYER, tmp_path)
-    with pytest.raises(DataError, match=r"absent\.parquet: cannot be read .*prepare it again"):
+    with pytest.raises(DataError, match=r"absent\.parquet: cannot be read .*snakemake all_data"):
         write_predictions([one | {"data": str(tmp_path / "absent.parquet")}], LAYER, tmp_path)
 
 

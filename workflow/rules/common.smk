@@ -2,6 +2,7 @@
 import atexit
 import gc
 import logging
+import re
 import shlex
 import sys
 from functools import cache
@@ -18,6 +19,7 @@ from xstilts.errors import UserError
 from xstilts.explain import report as explained
 from xstilts.files import write_text
 from xstilts.libraries import changed_libraries
+from xstilts.prune import spent
 from xstilts.study import RULE_FILES, Plan, notices
 
 # A graph is built from many small objects that all stay: collecting garbage meanwhile costs a sixth of a dry run.
@@ -56,9 +58,7 @@ ASKS_LIKE = {
 }
 RESUMABLE = ("backbone", "intermediate", "finetune")
 TAIL = 30
-LIGHT = (
-    "score",
-    "external",
+PUBLISHED = (
     "tabulate",
     "figures",
     "selection",
@@ -143,14 +143,14 @@ def forced():
 def inputs_of(phase):
     """Input function: what the job reads, if it has to run at all.
 
-    All inputs are ancient: their content is in the digest, so their age says nothing. A finished heavy step asks for none,
-    so that a checkpoint pruned or rebuilt for one job concerns no other.
+    All inputs are ancient: their content is in the digest, so their age says nothing. A finished step with a digest of its
+    own asks for none, so that a checkpoint pruned or rebuilt for one job concerns no other.
     """
 
     def inputs(wildcards):
         settle()
         step = step_of(phase, wildcards)
-        if step.done and not forced() and phase not in LIGHT:
+        if step.done and not forced() and phase not in PUBLISHED and PLAN.settled(step):
             return []
         return [
             ancient(path) if PLAN.settled(need) else path
@@ -169,6 +169,13 @@ def shown(paths, category, *suffixes):
     ]
 
 
+def spent_by(step):
+    """The weights that a prediction job deletes if it is the last to need them; a forced run needs what stands there."""
+    if step.phase != "predict" or forced():
+        return {}
+    return {"spent": spent(PLAN, PLAN.study.keep_weights, step)}
+
+
 def job_of(phase):
     """Params function: the file that holds the job, written unless this is a dry run.
 
@@ -178,10 +185,11 @@ def job_of(phase):
     def job(wildcards):
         step = step_of(phase, wildcards)
         path = PLAN.root / "jobs" / phase / f"{step.digest}.json"
-        if not workflow.dryrun and not (
-            path.exists() and path.read_text(encoding="utf-8") == step.job()
-        ):
-            write_text(path, step.job())
+        if workflow.dryrun:
+            return str(path)
+        text = step.job(**spent_by(step))
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
         return str(path)
 
     return job

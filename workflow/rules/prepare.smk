@@ -6,6 +6,8 @@ rule world:
         pattern("world", "record.json"),
     log:
         log_of("world"),
+    benchmark:
+        benchmark_of("world")
     conda:
         "../../envs/xstilts.yaml"
     threads: 1
@@ -38,22 +40,30 @@ rule preflight:
         "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/preflight.py {params.job:q} {log:q} {resources.attempt}"
 
 
-# Each dataset is read, verified and converted once for the whole study.
-rule prepare:
-    input:
-        inputs_of("prepare"),
-    output:
-        pattern("prepare", "record.json"),
-    log:
-        log_of("prepare"),
-    priority: priority_of("prepare")
-    conda:
-        "../../envs/xstilts.yaml"
-    threads: 1
-    resources:
-        **asks("prepare"),
-    params:
-        job=job_of("prepare"),
-        python=python(),
-    shell:
-        "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/prepare.py {params.job:q} {log:q} {resources.attempt}"
+# Each dataset is read, verified and converted once for the whole study; each has tables of its own, one for each part.
+for dataset in PLAN.datasets():
+
+    rule:
+        name:
+            f"prepare_{dataset}"
+        input:
+            inputs_of("prepare"),
+        output:
+            pattern("prepare", *PLAN.prepare(dataset).files),
+        log:
+            log_of("prepare"),
+        benchmark:
+            benchmark_of("prepare")
+        wildcard_constraints:
+            dataset=re.escape(dataset),
+        priority: priority_of("prepare")
+        conda:
+            "../../envs/xstilts.yaml"
+        threads: 1
+        resources:
+            **asks("prepare"),
+        params:
+            job=job_of("prepare"),
+            python=python(),
+        shell:
+            "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/prepare.py {params.job:q} {log:q} {resources.attempt}"

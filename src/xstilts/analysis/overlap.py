@@ -84,7 +84,7 @@ def examples(path: Path) -> Iterator[Example]:
                 for texts in zip(*(batch[name].to_pylist() for name in columns), strict=True):
                     yield tuple(filter(None, map(_normalised, texts)))
     except OSError as error:
-        raise DataError(path, f"cannot be read ({error})", "prepare it again: snakemake --until prepare") from None
+        raise DataError(path, f"cannot be read ({error})", "delete it and run `snakemake all_data`") from None
 
 
 def _normalised(text: str | list[str]) -> str:

@@ -104,7 +104,7 @@ class Statistics:
         rows = self._rows(dataset, split, language)
         if known is None or rows is None:
             what = "lengths" if known is None else f"rows of {split}.{language}"
-            raise Missing(f"no statistics of dataset {dataset!r} ({what}); run `snakemake --until prepare` first")
+            raise Missing(f"no statistics of dataset {dataset!r} ({what}); run `snakemake all_data` first")
         roles, origin = known
         return Part(rows, roles, origin)
 

@@ -83,7 +83,7 @@ def prepared(part: Mapping[str, Any]) -> Rows:
         rows: Rows = pq.read_table(part["data"]).to_pylist()
     except (OSError, pa.ArrowInvalid) as error:
         problem = f"cannot be read ({str(error).splitlines()[0]})"
-        raise DataError(part["data"], problem, "prepare it again: snakemake --until prepare") from None
+        raise DataError(part["data"], problem, "delete it and run `snakemake all_data`") from None
     return rows
 
 

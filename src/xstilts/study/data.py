@@ -249,7 +249,7 @@ class DataSteps(Grid):
             found += [Path(given.path) / "config.json"] if given.path else []
             if given.train and not self.study.data.world:
                 found += [*self._texts(given.train)["text"].values(), *self._texts(given.train)["parallel"].values()]
-        return found
+        return list(dict.fromkeys(found))
 
     def _texts(self, training: BackboneTraining) -> dict[str, dict[str, Path]]:
         """Raw text by language, and translations from English."""
@@ -288,7 +288,8 @@ class DataSteps(Grid):
         inputs = {f"{p.split}.{p.language}": p.digest for p in parts.values()}
         code = self._code("prepare")
         detail = self._prepare_detail(dataset)
-        return self._step("prepare", (dataset,), {}, inputs, code, (self._first(),), payload=payload, detail=detail)
+        files = ("record.json", *(f"{p.split}.{p.language}.parquet" for p in parts.values()))
+        return self._step("prepare", (dataset,), {}, inputs, code, (self._first(),), files, payload, detail=detail)
 
     def _prepare_detail(self, dataset: str) -> dict[str, Any]:
         source, parts = self.source(dataset), self.parts(dataset).values()

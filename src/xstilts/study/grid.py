@@ -108,8 +108,9 @@ class Grid:
     @remembered
     def _code(self, phase: Phase, *entries: str) -> dict[str, str]:
         found = digest.code(entries)
-        found[f"workflow/scripts/{phase}.py"] = digest.script(f"workflow/scripts/{phase}.py")
-        found[f"shell of {phase}"] = digest.shell(f"workflow/rules/{RULE_FILES[phase]}.smk")
+        script = f"workflow/scripts/{phase}.py"
+        found[script] = digest.script(script)
+        found[f"shell of {phase}"] = digest.shell(f"workflow/rules/{RULE_FILES[phase]}.smk", script)
         if self.study.library_changes == "rerun":
             found |= {f"library {name}": version for name, version in provenance.versions().items()}
         return self._as_accepted(phase, found)

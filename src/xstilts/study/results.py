@@ -125,7 +125,10 @@ class Plan(ReportSteps):
         return next(s.files for s in self._steps.values() if s.phase == "predict" and s.folders[2] == train_set)
 
     def reads(self, step: Step) -> list[tuple[Step, str]]:
-        """Paths that a step reads, each with the step that writes it."""
+        """Paths that a step reads, each with the step that writes it.
+
+        Of a dataset they are its record, and what was deleted since: naming every part to Snakemake costs seconds.
+        """
         if step.phase == "score":
             tables = (step.payload["predictions"], *step.payload["also"].values())
             return [(step.needs[0], path) for of_variant in tables for path in of_variant.values()]
@@ -133,15 +136,26 @@ class Plan(ReportSteps):
             return [(step.needs[0], step.payload["dev"])]
         if step.phase == "report":
             return [(need, path) for need in step.needs for path in need.published]
-        return [(need, path) for need in step.needs for path in need.outputs]
+        return [(need, path) for need in step.needs for path in self._asked(need)]
+
+    @remembered
+    def _asked(self, need: Step) -> list[str]:
+        if need.phase != "prepare":
+            return need.outputs
+        record, *parts = need.outputs
+        return [record, *(path for path in parts if need.recorded and not Path(path).exists())]
 
     def settled(self, step: Step) -> bool:
         """Will this run leave the step's outputs as they are? If not, what reads them runs too."""
         if step.phase == "score":
-            return step.done and all(Path(path).exists() for _, path in self.reads(step))
+            return step.done and not self._lost(step)
         if step.phase in ("tabulate", "selection", "significance", "report"):
             return step.done and all(self.settled(need) for need in step.needs)
         return True  # its missing files alone decide
+
+    def _lost(self, score: Step) -> bool:
+        """Was one of its predictions deleted? Those of a prediction job not yet made are what the score was made of."""
+        return score.needs[0].recorded and not all(Path(path).exists() for _, path in self.reads(score))
 
     def steps(self) -> list[Step]:
         """Every step of the matrix, upstream first within a cell."""

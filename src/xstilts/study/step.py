@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xstilts import digest, tasks
+from xstilts.files import RECORD
 from xstilts.schema.data import Split
 
 NONE = "none"
@@ -111,6 +112,11 @@ class Step:
         """Are all outputs there?"""
         return all(Path(path).exists() for path in self.outputs)
 
+    @property
+    def recorded(self) -> bool:
+        """Was it finished once, whatever was deleted of it since?"""
+        return (self.directory / RECORD).exists()
+
     def definition(self) -> dict[str, Any]:
         """What the digest covers, as the record holds it."""
         return {"step": self.phase, "slice": self.slice, "inputs": self.inputs, "code": self.code}
@@ -120,12 +126,12 @@ class Step:
         needs = () if self.phase in ("tabulate", "significance") else self.needs
         return [str(need.directory.relative_to(self.root)) for need in needs]
 
-    def job(self) -> str:
+    def job(self, **more: Any) -> str:
         """What the rule hands to its script, as one line of JSON."""
         plan = {**self.definition(), "needs": self.sources(), "detail": self.detail}
         head = {"name": self.name, "digest": self.digest, "output": str(self.directory)}
         head["work"] = str(self.root.joinpath("work", self.phase, self.digest))
-        return digest.canonical({**head, **self.slice, **self.payload, "plan": plan})
+        return digest.canonical({**head, **self.slice, **self.payload, **more, "plan": plan})
 
 
 FOLDER_OF: dict[Phase, str] = {
