@@ -133,6 +133,7 @@ def test_printed_rows_are_those_of_the_paper() -> None:
     assert baseline.texts(["xnli", "xquad", "avg"]) == ["80.1", "76.1/60.0", "67.2"]
     assert [line.name for line in test] == ["XLM-R (Hu et al.)", "XLM-R (ours)", "Our best models", "Human"]
     assert sum(line.block == "With MLM" for line in dev) == 8
+    assert "with MLM, qqp: avg is printed as +5.1; its cells give +7.1." in comparison.notes("dev")
 
 
 def test_the_main_table_as_text(made: Path) -> None:

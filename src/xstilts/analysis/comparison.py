@@ -108,6 +108,17 @@ def theirs(split: str) -> tuple[Line, ...]:
     return tuple(lines.values())
 
 
+def notes(split: str) -> list[str]:
+    """What a reader of the printed rows must know: of their parts, and of cells that cannot be right as printed."""
+    own = [n for n in published.numbers() if n.source.key == SOURCE and n.split == split]
+    parts = dict.fromkeys(f"{number.part}: {number.note}." for number in own if number.note)
+    wrong = [n for n in own if n.corrected is not None]
+    return [
+        *parts,
+        *(f"{n.part}, {n.row}: {n.target} is printed as {n.value:+g}; its cells give {n.corrected:+g}." for n in wrong),
+    ]
+
+
 def _title(number: Published) -> str:
     titles = {part: title for title, part in _PARTS.items()}
     return titles.get(number.part, "Baseline" if number.part == "baseline" else "XTREME benchmark scores")

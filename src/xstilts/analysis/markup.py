@@ -26,14 +26,14 @@ nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;padding:0;list-style:none}
 a{color:#1a4f8b}.quiet{color:#555}.answer{border-left:4px solid #2166ac;padding:.2rem .8rem;background:#f4f7fa}
 .wide{overflow-x:auto;margin:.5rem 0 1rem}.wide:focus{outline:2px solid #2166ac}
 table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;color:#333;padding:.2rem 0;max-width:70ch}
+caption{text-align:left;color:#333;padding:.2rem 0;position:sticky;left:0;max-width:min(70ch,calc(100vw - 2rem))}
 th,td{padding:.18rem .45rem;text-align:right;white-space:nowrap;border-bottom:1px solid #e2e2e2}
 th{font-weight:600;vertical-align:bottom}tbody th,th.text,td.text{text-align:left}
 tbody th{position:sticky;left:0;background:#fff;font-weight:400}
 tr.block th,tr.block td{font-weight:600;border-top:1px solid #888}
 .heat{font-size:.72rem}.heat td{padding:.15rem .25rem;text-align:center;border:1px solid #fff}
 .heat th.family{text-align:center;border-left:1px solid #888;font-weight:400}
-td.none{color:#777}figure{margin:.5rem 0 1rem;overflow-x:auto}
+td.text{white-space:normal;min-width:6rem;max-width:50ch}td.none{color:#777}figure{margin:.5rem 0 1rem;overflow-x:auto}
 figcaption{color:#333;max-width:70ch}svg{max-width:100%;height:auto}
 svg text{font-family:inherit}details{margin:.4rem 0}summary{cursor:pointer}
 @media screen and (max-width:50rem){svg{max-width:none}}

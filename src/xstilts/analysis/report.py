@@ -353,6 +353,7 @@ class Report:
                 if lines := self.lines(backbone, split):
                     yield self._plain(f"Ours: {backbone}, {split}", lines)
             yield self._plain(f"Theirs: XLM-R Large, {split} ({source.version})", comparison.theirs(split))
+            yield from (f"<p>{escape(note)}</p>" for note in comparison.notes(split))
         for backbone in self.backbones:
             items = "".join(f"<li>{escape(text)}</li>" for text in comparison.protocol(self.about, backbone))
             yield f"<h3>In what the two differ ({escape(backbone)})</h3><ul>{items}</ul>"
@@ -543,8 +544,8 @@ def _tested(row: Mapping[str, Any]) -> list[Cell]:
 
 def _best(row: Mapping[str, Any]) -> list[Cell]:
     texts = [tables.number(float(row["value"])), interval(row), tables.number(float(row["p"]), ".3g")]
-    basis = str(row["chosen_on"]) if pd.notna(row["chosen_on"]) else ""
-    return [Cell(str(row["intermediate"]), left=True), Cell(basis, left=True), *map(Cell, texts)]
+    names = [str(row[key]) if pd.notna(row[key]) else "" for key in ("intermediate", "chosen_on")]
+    return [*(Cell(name, left=True) for name in names), *map(Cell, texts)]
 
 
 def _at_layer(row: Mapping[str, Any]) -> str:
