@@ -94,13 +94,12 @@ def test_every_dataset_of_the_full_study_has_statistics(tmp_path: Path) -> None:
 # --- passes
 
 
-def test_a_steps_inputs_are_sorted_before_they_are_padded() -> None:
+def test_a_step_computes_its_tokens_in_passes_of_the_limits() -> None:
     few = Inputs(8, np.array([10.0, 20.0]), 2.0)
-    sorted_passes = loads.passes(few, 512, {**ONE, "micro_batch": 64})
-    assert sorted_passes.number == 8
-    # of 512 draws about half are 10 long: only the pass in the middle pads
-    assert sorted_passes.tokens == pytest.approx(2.0 * 512 * 15, rel=0.05)
-    assert loads.passes(few, 512, ONE).tokens == 2.0 * 512 * 20
+    by_examples = loads.passes(few, 512, {**ONE, "micro_batch": 64})
+    assert (by_examples.number, by_examples.tokens, by_examples.longest) == (8, 2 * 512 * 15, 2 * 64 * 20)
+    by_tokens = loads.passes(few, 512, {**ONE, "micro_tokens": 1024})
+    assert (by_tokens.number, by_tokens.tokens, by_tokens.longest) == (15, 2 * 512 * 15, 1024)
 
 
 def test_activation_checkpointing_computes_forward_twice_and_keeps_less() -> None:

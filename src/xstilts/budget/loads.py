@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from xstilts.budget import architecture as arch
 from xstilts.budget.architecture import BACKWARD, Architecture, Size
 from xstilts.budget.devices import Load
 from xstilts.budget.lengths import Inputs
 from xstilts.training.steps import split
 
-_DRAWS = 32  # steps that stand for all
 _DEV_BATCH = 32  # inputs of a pass over dev (training.selection)
 _UNIT = {"fp32": 4, "bf16": 2, "fp16": 2}  # bytes
 
@@ -46,20 +43,19 @@ class Passes:
 
 
 def passes(inputs: Inputs, batch: int, compute: Mapping[str, Any]) -> Passes:
-    """How a step's inputs fall into passes: `training.batching` sorts them by length and deals them out to the ranks
-    one by one, so that all have much the same to compute, without padding (`models.packing`).
+    """How a step's inputs fall into passes: dealt out so that all ranks have much the same, without padding.
+
+    So `training.batching` and `models.packing` do it; a backbone that cannot be packed pads as well.
     """
     ranks = int(compute["ranks"])
     micro, number = split(batch, ranks, compute["micro_batch"])
-    drawn = np.random.default_rng(0).choice(inputs.longest, (_DRAWS, batch))
-    share = micro * inputs.sequences
-    return Passes(
-        number=number,
-        tokens=share * number * float(drawn.mean()),
-        pairs=share * number * float((drawn**2).mean()),
-        sequences=share * number,
-        longest=share * float(inputs.longest.max()),
-    )
+    sequences = micro * number * inputs.sequences
+    tokens, longest = sequences * float(inputs.longest.mean()), micro * inputs.sequences * float(inputs.longest.max())
+    if room := compute.get("micro_tokens"):
+        number = max(number, math.ceil(tokens / room))
+        longest = min(longest, max(float(room), inputs.sequences * float(inputs.longest.max())))
+    pairs = sequences * float((inputs.longest**2).mean())
+    return Passes(number=number, tokens=tokens, pairs=pairs, sequences=sequences, longest=longest)
 
 
 @dataclass(frozen=True)
