@@ -29,7 +29,7 @@ _PATIENCE = 600.0
 _LIMIT = {"mem_mb": 2000, "runtime": 2}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class OnSlurm(Running):
     """A training in a SLURM job."""
 
@@ -103,7 +103,7 @@ class SlurmCampaign(Campaign):
             job = self.study.slurm_job("rule_")
             launchers, ranks = self.study.processes(job) if job else ([], [])
             enough = len(ranks) >= CONFIG["compute"]["ranks"]
-            return OnSlurm(study, launchers[0], ranks, self.study.cluster, job) if enough else None
+            return OnSlurm(study, launchers[0], ranks, cluster=self.study.cluster, job=job) if enough else None
 
         return _wait_for("a training", found)
 
