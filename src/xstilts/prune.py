@@ -14,11 +14,12 @@ from xstilts import command, files
 from xstilts.config import KeepWeights
 from xstilts.study import Phase, Plan, Step
 
-_PRUNED: dict[KeepWeights, tuple[Phase, ...]] = {
+PRUNED: dict[KeepWeights, tuple[Phase, ...]] = {
     "all": (),
     "intermediates": ("finetune",),
     "none": ("finetune", "intermediate"),
 }
+"""Phases whose weights go once every prediction that rests on them is there."""
 
 
 def spent(plan: Plan, policy: KeepWeights, needed_by: Step | None = None) -> list[dict[str, Any]]:
@@ -33,12 +34,12 @@ def spent(plan: Plan, policy: KeepWeights, needed_by: Step | None = None) -> lis
         `files` to delete once all paths of `once` exist.
     """
     predictions: dict[Step, list[str]] = {}
-    for step in plan.steps() if _PRUNED[policy] else ():
+    for step in plan.steps() if PRUNED[policy] else ():
         if step.phase == "predict":
             for need in _checkpoints(step):
                 predictions.setdefault(need, []).extend(step.outputs)
     asked = predictions if needed_by is None else dict.fromkeys(_checkpoints(needed_by))
-    pruned = [step for step in asked if step.phase in _PRUNED[policy]]
+    pruned = [step for step in asked if step.phase in PRUNED[policy]]
     return [{"files": _weights(step), "once": predictions[step]} for step in pruned]
 
 

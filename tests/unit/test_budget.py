@@ -19,6 +19,7 @@ from xstilts.budget import calibrate, devices, lengths, loads, memory
 from xstilts.budget import plan as budgets
 from xstilts.budget.architecture import Architecture, Size, shipped
 from xstilts.budget.calibration import Calibration, Seen
+from xstilts.budget.estimate import TRAININGS
 from xstilts.budget.lengths import Inputs, Part, inputs
 from xstilts.budget.missing import Missing
 from xstilts.budget.plan import Budget, budget, to_run
@@ -235,6 +236,13 @@ def test_a_checkpoint_takes_the_disk_of_its_parameters(tmp_path: Path) -> None:
     row = next(row for row in budget(made, to_run(made)).rows if (row.phase, row.task) == ("finetune", "pawsx"))
     weights = Architecture.of_config(shipped()["xlm-roberta-large"], "x").size.parameters * 4
     assert row.written / row.jobs == pytest.approx(weights + 17e6, rel=0.01)
+
+
+@pytest.mark.parametrize(("policy", "pruned"), [("all", ()), ("intermediates", ("finetune",)), ("none", TRAININGS)])
+def test_a_pruning_policy_keeps_less(tmp_path: Path, policy: str, pruned: tuple[str, ...]) -> None:
+    made = full_study(tmp_path, keep_weights=policy)
+    for row in budget(made, to_run(made)).rows:
+        assert (row.kept < row.written / 50) == (row.phase in pruned)
 
 
 def test_rows_add_up_and_a_price_is_a_price(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from xstilts.budget.calibration import UNKNOWN, Calibration, task_of
 from xstilts.budget.devices import CPU, Device
 from xstilts.budget.estimate import ON_DEVICE, Cost, Estimator
 from xstilts.budget.schedule import Job, Schedule, critical_path, simulate, to_the_end
+from xstilts.prune import PRUNED
 from xstilts.study import Phase, Plan, Step
 
 COUNTS = (1, 4, 8, 16, 32, 64)
@@ -96,7 +97,7 @@ class Budget:
             held=max(c.held for c in costs),
             fits=min((c.fits for c in costs if c.fits), default=None),
             written=sum(c.written for c in costs),
-            kept=sum(c.written for c in costs),
+            kept=sum(c.written - (c.weights if phase in PRUNED[self.plan.study.keep_weights] else 0.0) for c in costs),
             spread=self._spread(phase, steps),
             missing=next((c.missing for c in costs if c.missing), None),
         )
