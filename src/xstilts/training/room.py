@@ -12,7 +12,7 @@ from xstilts.errors import StartAgainError, UserError
 from xstilts.training.steps import halved, split
 from xstilts.training.work import Work
 
-_OF_THE_DEVICE = ("device", "ranks", "deepspeed", "activation_checkpointing")
+_OF_THE_DEVICE = ("device", "ranks", "deepspeed", "activation_checkpointing", "micro_tokens")
 
 
 def fitted(job: dict[str, Any], work: Work) -> dict[str, Any]:
