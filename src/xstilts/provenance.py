@@ -48,7 +48,12 @@ def record(job: dict[str, Any], started: float, **measured: Any) -> dict[str, An
         job: what the workflow handed to the script; its `plan` (step, slice, inputs, code) is copied.
         started: time.time() at the start.
         measured: what the step itself counted (tokens, steps, rows, …).
+
+    Raises:
+        TypeError: a measured value goes by a name of the plan's, which it would replace.
     """
+    if taken := sorted(measured.keys() & job["plan"].keys()):
+        raise TypeError(f"record: {', '.join(taken)} is the plan's; give what was measured another name")
     return {
         **job["plan"],
         "name": job["name"],

@@ -170,7 +170,7 @@ def test_the_checkpoint_opens_and_its_record_tells_what_was_done(data: Path, tmp
     train(job(data, tmp_path / "out", hyper={"steps": None, "epochs": 2}))
     AutoModel.from_pretrained(tmp_path / "out", add_pooling_layer=False)
     record = json.loads((tmp_path / "out" / "record.json").read_text(encoding="utf-8"))
-    assert (record["rows"], record["inputs"], record["steps"], record["selected_step"]) == (50, 50, 13, 13)
+    assert (record["rows"], record["encoded"], record["steps"], record["selected_step"]) == (50, 50, 13, 13)
     assert record["epochs"] == pytest.approx(13 * 8 / 50)
     assert record["step"] == "finetune" and record["dev"] is None and record["wall_seconds"] > 0
     assert record["tokens"] == curve(tmp_path / "out")[-1]["tokens"]

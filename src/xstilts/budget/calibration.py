@@ -164,7 +164,7 @@ def _compared(estimator: Estimator, step: Step, record: Record) -> list[Seen]:
 def _share(record: Record) -> float | None:
     """Share of its planned steps after which a training ended."""
     try:
-        hyper, steps, inputs = record["slice"]["hyper"], float(record["steps"]), float(record["inputs"])
+        hyper, steps, inputs = record["slice"]["hyper"], float(record["steps"]), float(record["encoded"])
         planned = float(hyper.get("steps") or 0) or math.ceil(hyper["epochs"] * inputs / hyper["batch"])
     except (KeyError, TypeError, ValueError):
         return None

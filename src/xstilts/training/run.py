@@ -270,7 +270,7 @@ class _Run:
             files.write_text(staging / "log.jsonl", "".join(lines))
             measured = {
                 "rows": self._part.rows,
-                "inputs": len(self._part.encoded),
+                "encoded": len(self._part.encoded),
                 "steps": chosen.steps,
                 "epochs": round(chosen.steps * self._hyper.batch / len(self._part.encoded), 4),
                 "tokens": self._batches.tokens(chosen.steps),
