@@ -15,6 +15,8 @@ from transformers import AutoModel
 from xstilts.evaluation.predict import predict
 from xstilts.training.run import train
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 # Model type: its tokenizer's family in `tiny`, and what its config needs besides.
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
