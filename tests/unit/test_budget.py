@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +20,17 @@ from tests.workspace import ROOT
 
 from xstilts.budget import calibrate, devices, lengths, loads, memory
 from xstilts.budget import plan as budgets
+from xstilts.budget.__main__ import main
 from xstilts.budget.architecture import Architecture, Size, shipped
 from xstilts.budget.calibration import Calibration, Seen
 from xstilts.budget.estimate import TRAININGS
+from xstilts.budget.figure import lanes
 from xstilts.budget.lengths import Inputs, Part, inputs
 from xstilts.budget.missing import Missing
 from xstilts.budget.plan import Budget, budget, to_run
 from xstilts.budget.report import difference, lines, plain
 from xstilts.config import load
+from xstilts.errors import UserError
 from xstilts.study import Plan, Step
 from xstilts.tasks.features.span import windows
 
@@ -343,3 +349,41 @@ def test_short_runs_want_data_and_a_backbone(tmp_path: Path) -> None:
         for path in map(Path, step.payload.get("train", ())):
             path.touch()
     assert {step.slice["kind"] for step in calibrate.candidates(made)} == {"pair", "tagging", "span"}
+
+
+# --- the command
+
+
+def command_line(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> None:
+    (root / "study.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "argv", ["budget", "--configfile", "study.yaml", *arguments])
+    main()
+
+
+def test_the_command_tells_a_change_and_writes_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command_line(monkeypatch, tmp_path, "--config", "seeds={intermediate: [1, 2]}", "--gpus", "3", "--output", "out")
+    told = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"xstilts: seeds=.*: \+\d+ jobs, \+[\d.]+ core h ± \d+%, \+[\d.]+ h on 3 cores", told[-1])
+    kept = json.loads((tmp_path / "out" / "budget.json").read_text(encoding="utf-8"))
+    rows = (tmp_path / "out" / "budget.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + len(kept["rows"])
+    assert "</svg>" in (tmp_path / "out" / "budget.svg").read_text(encoding="utf-8")
+
+
+def test_a_change_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="not KEY=VALUE"):
+        command_line(monkeypatch, tmp_path, "--config", "seeds")
+
+
+def test_no_device_runs_two_jobs_at_once(tmp_path: Path) -> None:
+    made = whole(tmp_path, gpus=3)
+    by_lane: dict[int, list[tuple[float, float]]] = {}
+    for _, lane, start, end in lanes(made):
+        by_lane.setdefault(lane, []).append((start, end))
+    assert set(by_lane) == {1, 2, 3}
+    for busy in by_lane.values():
+        ordered = sorted(busy)
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(ordered))
