@@ -23,7 +23,7 @@ from xstilts.budget import plan as budgets
 from xstilts.budget.__main__ import main
 from xstilts.budget.architecture import Architecture, Size, shipped
 from xstilts.budget.calibration import Calibration, Seen
-from xstilts.budget.estimate import TRAININGS
+from xstilts.budget.estimate import TRAININGS, Estimator
 from xstilts.budget.figure import lanes
 from xstilts.budget.lengths import Inputs, Part, inputs
 from xstilts.budget.missing import Missing
@@ -186,6 +186,15 @@ def test_an_unknown_architecture_is_said(tmp_path: Path) -> None:
     made = full_study(tmp_path, backbones={"mine": {"hub": "someone/something"}})
     told = lines(budget(made, to_run(made)))
     assert any("architecture of someone/something is not known yet" in line for line in told)
+
+
+def test_a_step_of_another_make_is_said_and_keeps_nothing_from_running(tmp_path: Path) -> None:
+    estimator = Estimator(plan(tmp_path), devices.named("CPU"))
+    trained = next(step for step in estimator.plan.steps() if step.phase == "finetune")
+    strange = estimator.costed(trained, {"task": "new"}, {}, None)
+    assert strange.missing and "settings that the budget does not know (KeyError: 'hyper')" in strange.missing
+    unheard = replace(trained, phase="distil")  # type: ignore[arg-type]
+    assert "phase distil is not estimated" in str(estimator.cost(unheard).missing)
 
 
 # --- what is left

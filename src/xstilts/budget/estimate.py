@@ -104,6 +104,10 @@ class Estimator:
                 self._costs[key] = self._estimate(step, slice_, compute, stop)
             except Missing as reason:
                 self._costs[key] = Cost(missing=str(reason), devices=self.held_devices(step))
+            except (KeyError, TypeError, ValueError) as error:
+                # An estimate must never keep a study from running.
+                unknown = f"{step.phase} has settings that the budget does not know ({type(error).__name__}: {error})"
+                self._costs[key] = Cost(missing=unknown, devices=self.held_devices(step))
         return self._costs[key]
 
     def held_devices(self, step: Step) -> int:
