@@ -60,10 +60,8 @@ def kill_slurmd(training: OnSlurm) -> None:
 
 
 def set_node_down(training: OnSlurm) -> None:
-    """The node is set down, and returns."""
-    node = training.node
-    for state in ("down", "resume"):
-        training.cluster.call("scontrol", "update", f"nodename={node}", f"state={state}", "reason=campaign")
+    """The node is set down until the job runs on another."""
+    training.cluster.lose_node(training.job)
 
 
 def reach_time_limit(training: OnSlurm) -> None:
@@ -78,14 +76,14 @@ class SlurmCampaign(Campaign):
     """The study of a campaign, each training in a SLURM job."""
 
     KINDS: ClassVar[dict[str, Callable[[Any], None]]] = {
-        "worker": kill_rank,
-        "launcher": kill_launcher,
         "scancel": cancel,
-        "scancel KILL": cancel_hard,
         "slurmd": kill_slurmd,
         "node down": set_node_down,
         "Snakemake": kill_study,
         "time limit": reach_time_limit,
+        "scancel KILL": cancel_hard,
+        "launcher": kill_launcher,
+        "worker": kill_rank,
     }
 
     def __init__(self, directory: Path, cluster: Cluster) -> None:

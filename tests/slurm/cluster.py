@@ -71,7 +71,7 @@ SlurmdParameters=config_overrides
 {nodes}
 PartitionName=all Nodes={names} Default=YES MaxTime=INFINITE State=UP OverTimeLimit=0
 """
-_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=10000 Gres=gpu:{gpus}"
+_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=20000 Gres=gpu:{gpus}"
 _SLURMDBD_CONF = """\
 AuthType=auth/munge
 AuthInfo=socket={base}/munge.socket
@@ -99,7 +99,7 @@ def missing() -> str | None:
 
 
 class Cluster:
-    """SLURM with accounting, two nodes of four CPUs and two GPUs each (pretended: empty files)."""
+    """SLURM with accounting, two nodes of eight CPUs and two GPUs each (pretended: empty files)."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -135,6 +135,15 @@ class Cluster:
     def kill_node(self, node: str) -> None:
         """Kill a node's slurmd as a crash would; its jobs' processes live on."""
         os.kill(int((self.base / f"{node}.pid").read_text()), signal.SIGKILL)
+
+    def lose_node(self, job: str) -> None:
+        """Set a job's node down until SLURM has started the job again, on another."""
+        node = self.call("squeue", "-h", "-j", job, "-o", "%N").strip()
+        self.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        # Sooner, the job could come back to processes of its own that are still ending, and would be held.
+        started = ("squeue", "-h", "-t", "RUNNING", "-j", job, "-o", "%A")
+        _wait("job that runs again", lambda: self.call(*started).strip() == job)
+        self.call("scontrol", "update", f"nodename={node}", "state=resume")
 
     def call(self, *command: str) -> str:
         """Run a SLURM command; returns what it prints."""

@@ -112,7 +112,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def wait_for(what: str, reached: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 300) -> Any:
+def wait_for(what: str, reached: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 900) -> Any:
     """What `reached` gives as soon as it gives something, while the process lives."""
     deadline = time.monotonic() + seconds
     while not (found := reached()):

@@ -40,10 +40,7 @@ def run(cluster: Cluster, local: Workspace, tmp_path_factory: pytest.TempPathFac
         shutil.copytree(local.results / fetched, workspace.results / fetched)
     process = workspace.submit("all_matrix", "--until", "tabulate")
 
-    job = wait_for("a fine-tuning's state", lambda: workspace.job_with_state("finetune"), process)
-    node = cluster.call("squeue", "-h", "-j", job, "-o", "%N").strip()
-    cluster.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    cluster.call("scontrol", "update", f"nodename={node}", "state=resume")
+    cluster.lose_node(wait_for("a fine-tuning's state", lambda: workspace.job_with_state("finetune"), process))
     wait_for("a job over its memory", lambda: "exceeded memory limit" in workspace.told(), process)
     job = wait_for("an intermediate's state", lambda: workspace.job_with_state("intermediate"), process)
     cluster.call("scancel", job)
