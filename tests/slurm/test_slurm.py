@@ -50,7 +50,7 @@ def run(cluster: Cluster, local: Workspace, tmp_path_factory: pytest.TempPathFac
 
 def test_every_result_is_that_of_the_local_run(local: Workspace, run: SlurmStudy) -> None:
     expected = results(local)
-    assert len(expected) > 10
+    assert len(expected) >= 10
     assert results(run) == expected
 
 

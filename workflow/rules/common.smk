@@ -273,8 +273,31 @@ class Tails(logging.Handler):
                 print(f"xstilts: {path} ends with\n    {tail}", file=sys.stderr)
 
 
+def see_cancelled_jobs():
+    """Have SLURM's plugin see that a job was cancelled.
+
+    sacct says `CANCELLED by 1000`, which the plugin (2.7.1, 2.8.0) takes for a state that it does not know, that is for a
+    job that still runs, and waits for without end.
+    """
+    plugin = sys.modules.get("snakemake_executor_plugin_slurm")
+    if plugin is None:
+        return
+    ask = plugin.query_job_status
+
+    async def asked(command, logger):
+        states, seconds = await ask(command, logger)
+        return (
+            states
+            and {job: state.split()[0] for job, state in states.items() if state},
+            seconds,
+        )
+
+    plugin.query_job_status = asked
+
+
 if workflow.is_main_process:
     logger.addHandler(Tails())
+    see_cancelled_jobs()
 
 
 def print_matrix():
