@@ -46,6 +46,7 @@ _NETWORK = 5e7  # bytes per second from the hub (estimated)
 _ENCODE = 5e-5  # seconds to make one input of a row (measured on one core)
 _VOCABULARY_BYTES = 68.0  # of a tokenizer.json per entry (XLM-R's has 17 MB)
 _FILLED = {"world": 0.35, "text": 0.7}  # share of max_length that raw text fills (measured: mini and local study)
+_LAYER_BYTES = 8 * 2**30  # of vectors that evaluation.embed holds at a time
 _LABELS = 500  # of a head whose labels only its data tells (CCG has some 425)
 # Bytes of a row of predictions on disk, and per token where every token has scores (estimated).
 _ROW_BYTES = {"pair": 60.0, "choice": 60.0, "span": 1500.0, "tagging": 60.0, "retrieval": 60.0}
@@ -199,11 +200,10 @@ class Estimator:
         model, seconds, written = self._model(step, slice_), 0.0, 0.0
         encoder = step.folders[2] == ENCODER
         hyper = slice_["retrieval"] if encoder else slice_["hyper"]
-        passes = 1.0
         for part in step.payload["parts"]:
             for path in part["data"].values():
                 seen = self._seen(step, part["kind"], [path], hyper)
-                load = model.predictions(seen, step.payload["batch_tokens"]) * passes
+                load = model.predictions(seen, step.payload["batch_tokens"]) * _rounds(slice_, model, seen)
                 seconds += self._seconds(load, slice_["precision"], compute) + _ENCODE * seen.count
                 written += seen.count * _ROW_BYTES[part["kind"]]
                 if part["kind"] == "tagging":
@@ -215,10 +215,8 @@ class Estimator:
         return Cost(before + seconds, before + seconds, held=held, written=written)
 
     def _search(self, seen: Inputs, slice_: Mapping[str, Any], model: Model, compute: Mapping[str, Any]) -> float:
-        layers = slice_["retrieval"]["layers"]
-        number = model.architecture.layers + 1 if layers == "all" else len(layers)
         load = loads.mining(seen.count / 2, seen.count / 2, model.architecture.width)
-        return number * self._seconds(load, "fp32", compute)
+        return _layers(slice_, model) * self._seconds(load, "fp32", compute)
 
     def _backbone(self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], _stop: float | None) -> Cost:
         architecture = backbones.architecture(self.plan, step.folders[0])
@@ -285,6 +283,20 @@ def _alike(step: Step, slice_: Mapping[str, Any]) -> list[Any]:
         step.folders[2] if step.phase in ("predict", "score") else step.folders[0] if step.phase == "prepare" else None
     )
     return [step.phase, step.folders[:1], place, settings, reads, parts]
+
+
+def _layers(slice_: Mapping[str, Any], model: Model) -> int:
+    """Layers whose vectors a retrieval wants."""
+    wanted = slice_["retrieval"]["layers"]
+    return model.architecture.layers + 1 if wanted == "all" else len(wanted)
+
+
+def _rounds(slice_: Mapping[str, Any], model: Model, seen: Inputs) -> int:
+    """How often a prediction runs its encoder: again for layers whose vectors memory has no room for."""
+    if model.kind != "retrieval":
+        return 1
+    held = 4.0 * model.architecture.width * seen.count
+    return math.ceil(_layers(slice_, model) / max(1, _LAYER_BYTES // held))
 
 
 def _tokenizer_bytes(architecture: Architecture) -> float:
