@@ -29,9 +29,7 @@ def architecture(plan: Plan, backbone: str) -> Architecture:
     if given.hub in shipped():
         return Architecture.of_config(shipped()[given.hub], backbone)
     where = given.hub or given.path
-    raise Missing(
-        f"backbone {backbone}: the architecture of {where} is not known yet; run `snakemake --until backbone` first"
-    )
+    raise Missing(f"backbone {backbone}: the architecture of {where} is not known yet; run `snakemake all_data` first")
 
 
 def tokenizer(plan: Plan, backbone: str) -> Path | None:
