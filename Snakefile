@@ -33,6 +33,8 @@ wildcard_constraints:
 
 # On a cluster these run where Snakemake does: they take seconds and load no torch.
 localrules:
+    all,
+    all_baselines,
     all_matrix,
     all_submissions,
     all_data,
@@ -56,11 +58,25 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/verify.smk"
 
 
-# Every cell of intermediates x targets: predictions, scores, tables and figures.
+# The baseline and every single English intermediate x targets: predictions, scores, tables and figures.
 rule all_matrix:
     default_target: True
     input:
-        everything,
+        everything("matrix"),
+
+
+# All other rows: multi-task, with MLM, translated, controls (docs/baselines.md).
+rule all_baselines:
+    input:
+        everything("baselines"),
+
+
+# Both, side by side, and the report on them.
+rule all:
+    input:
+        everything("matrix"),
+        everything("all"),
+        reported("all"),
 
 
 # Every dataset, and the pretrained models that are fetched: what needs the network, for a run on a login node.

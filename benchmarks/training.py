@@ -40,7 +40,7 @@ from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks.features import pair
-from xstilts.training.batching import Limits, MicroBatches, Order
+from xstilts.training.batching import Limits, MicroBatches, Order, Schedule
 from xstilts.training.trainer import TaskTrainer, arguments
 
 HERE = Path(__file__).parent
@@ -138,7 +138,9 @@ def run(given: argparse.Namespace, system: str, seed: int, work: str) -> float:
     config, clock = shape(given), Clock()
     if system == "ours":
         sizes = lengths(given.lengths, count, rng).tolist()
-        batches = MicroBatches(sizes, Order(count, seed), given.steps + 1, given.batch, Limits(packed=True))
+        batches = MicroBatches(
+            sizes, Schedule([count], [given.batch], [1.0], given.steps + 1, seed), Limits(packed=True)
+        )
         model = TaskModel(
             XLMRobertaModel(config, add_pooling_layer=False), [HeadSpec("t", "pair", ("a", "b", "c"), "cls")]
         )

@@ -6,19 +6,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from xstilts import languages, tasks
 from xstilts.errors import ConfigError, UserError
+from xstilts.schema.arms import MLM, Finetune, Intermediate, MaskedText, Mixture, TaskUse
 from xstilts.schema.base import Model, Name, Number, Seed
 from xstilts.schema.data import UNPINNED, Dataset
-from xstilts.schema.training import BackboneTraining, DeepSpeed, Hyperparameters
+from xstilts.schema.training import BackboneTraining, DeepSpeed, Hyperparameters, Optimization
 
 _DATA = Path(__file__).parent / "data"
 _M = TypeVar("_M", bound=Model)
@@ -90,29 +91,6 @@ class Backbone(Model):
         return self
 
 
-class TaskUse(Model):
-    """One task of an intermediate."""
-
-    task: str = Field(description="Name of the task.")
-    datasets: tuple[Name, ...] = Field((), description="Datasets to train it on, if not its own.")
-
-
-def _task_use(value: Any) -> Any:
-    return {"task": value} if isinstance(value, str) else value
-
-
-class Intermediate(Model):
-    """What phase 2 trains on; an empty list is no phase 2."""
-
-    tasks: tuple[Annotated[TaskUse, BeforeValidator(_task_use)], ...] = Field(description="Its tasks.")
-
-    @model_validator(mode="after")
-    def _one_task(self) -> Intermediate:
-        if len(self.tasks) > 1:
-            raise ValueError("one task per intermediate (multi-task training is not built yet)")
-        return self
-
-
 class Target(Model):
     """A target task."""
 
@@ -162,6 +140,8 @@ class Recipe(Model):
     based_on: str | None = Field(None, description="A named recipe of which single values are changed.")
     defaults: dict[str, Any] = Field({}, description="Values for every task, see `Hyperparameters`.")
     intermediate: dict[str, dict[str, Any]] = Field({}, description="Task: its values in phase 2.")
+    mixed: dict[str, Any] = Field({}, description="Values of a phase 2 that mixes several tasks.")
+    with_mlm: dict[str, Any] = Field({}, description="Values of a phase 2 that MLM is part of, over all others.")
     finetune: dict[str, dict[str, Any]] = Field({}, description="Train set: its values in phase 3.")
     retrieval: RetrievalRecipe | None = Field(None, description="Values for retrieval.")
 
@@ -261,9 +241,42 @@ class Report(Model):
     print_matrix: bool = Field(True, description="Show the matrix on the terminal at the end of a run.")
 
 
+_SINGLE = ("anli_plus", "mnli", "qqp", "squad_v2", "squad_v1", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
+_GRID = (3.0e-6, 1.0e-5, 3.0e-5)  # ours: the rates of the named recipes
+
+
 def _default_intermediates() -> dict[str, Intermediate]:
-    order = ["anli_plus", "mnli", "qqp", "squad_v2", "squad_v1", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"]
-    return {"none": Intermediate(tasks=())} | {name: Intermediate(tasks=(TaskUse(task=name),)) for name in order}
+    uses = tuple(TaskUse(task=name) for name in _SINGLE)
+    mlm = TaskUse(task=MLM)
+    capped = Mixture(length="capped_counts", epochs=3)  # [v1 Table 3]
+    single = {"none": Intermediate()} | {use.task: Intermediate(tasks=(use,)) for use in uses}
+    with_mlm = {f"{use.task}+mlm": Intermediate(tasks=(use, mlm)) for use in uses}
+    multi = {
+        "multi": Intermediate(tasks=uses, mixture=capped),
+        "multi+mlm": Intermediate(tasks=(*uses, mlm), mixture=capped),
+    }
+    return single | with_mlm | multi | _translated() | _controls([*single, "multi"])
+
+
+def _translated() -> dict[str, Intermediate]:
+    """One translated task and language a row: the paper's choice of tasks and languages."""
+    sources = {"mnli": "xnli_mt"}
+    return {
+        f"{task}-{code}": Intermediate(tasks=(TaskUse(task=task, languages=(code,), translated=dataset),))
+        for task, dataset in sources.items()
+        for code in ("de", "ru", "sw")
+    }
+
+
+def _controls(rows: Sequence[str]) -> dict[str, Intermediate]:
+    shuffled = {
+        f"{task}-shuffled": Intermediate(tasks=(TaskUse(task=task),), control="shuffled_labels")
+        for task in ("mnli", "squad_v1", "hellaswag")
+    }
+    alone = Intermediate(tasks=(TaskUse(task="mnli"), TaskUse(task=MLM)), control="mlm_only")
+    longer = Intermediate(like="none", finetune=Finetune(length=2))
+    grid = {f"{row}-grid": Intermediate(like=row, finetune=Finetune(learning_rates=_GRID)) for row in rows}
+    return {**shuffled, "mlm-like-mnli": alone, "none-doubled": longer, **grid}
 
 
 def _default_targets() -> dict[str, Target]:
@@ -293,9 +306,11 @@ class Study(Model):
     intermediates: dict[Name, Intermediate] = Field(
         default_factory=_default_intermediates,
         min_length=1,
-        description="Rows of the matrix; `none` is the baseline. CCGbank is licensed: without your copy of it under "
-        "`data.root` the row `ccg` is left out, and said so.",
+        description="Rows of the matrix; `none` is the baseline. `all_matrix` are the rows of one English task, "
+        "`all_baselines` the others (docs/baselines.md). CCGbank is licensed: without your copy under `data.root` "
+        "the rows that train on it are left out, and said so.",
     )
+    mlm: MaskedText = Field(MaskedText(), description="Text of the task `mlm` (masked-language modelling).")
     targets: dict[Name, Target] = Field(
         default_factory=_default_targets,
         min_length=1,
@@ -331,21 +346,36 @@ class Study(Model):
 
 def _check_tasks(study: Study) -> None:
     for name, arm in study.intermediates.items():
-        if (name == "none") != (not arm.tasks):
-            raise ConfigError(
-                f"intermediates.{name}.tasks", "`none`, and it alone, has no task", "name the row or its task"
-            )
-        for use in arm.tasks:
-            _known(use.task, tasks.names(), f"intermediates.{name}.tasks", "task")
+        _check_arm(study, name, arm)
     for name, target in study.targets.items():
         _known(name, tasks.names(), "targets", "target")
         if target.train_set:
             _known(target.train_set, tasks.names(), f"targets.{name}.train_set", "train set")
         _check_train_set(name, target)
+    for code in study.mlm.languages:
+        _known(code, languages.table(), "mlm.languages", "language")
+
+
+def _check_arm(study: Study, name: str, arm: Intermediate) -> None:
+    key = f"intermediates.{name}"
+    if (name == "none") != (not arm.tasks and not arm.like):
+        raise ConfigError(f"{key}.tasks", "`none`, and it alone, has no task", "name the row or its task")
+    if arm.like:
+        _known(arm.like, study.intermediates, f"{key}.like", "row")
+        if study.intermediates[arm.like].like:
+            raise ConfigError(f"{key}.like", f"{arm.like!r} is itself like another row", "name that row")
+    for use in arm.tasks:
+        _known(use.task, tasks.names(), f"{key}.tasks", "task")
+        if tasks.get(use.task).kind == "retrieval":
+            raise ConfigError(f"{key}.tasks", f"{use.task!r} has no training data", "leave it out")
+        for code in use.languages:
+            _known(code, languages.table(), f"{key}.tasks.{use.task}.languages", "language")
 
 
 def _check_train_set(name: str, target: Target) -> None:
     task, train_set = tasks.get(name), target.train_set or tasks.get(name).train_set
+    if task.kind == MLM:
+        raise ConfigError(f"targets.{name}", "is trained on, never evaluated", "name it among `intermediates`")
     if task.kind == "retrieval":
         return
     if train_set is None:
@@ -462,26 +492,53 @@ def hyperparameters(study: Study, phase: Literal["intermediate", "finetune"], ta
     Raises:
         ConfigError: the recipe does not cover the task.
     """
+    key = f"recipe.{study.recipe}.{phase}.{task}"
+    return _validated(Hyperparameters, _values(study, phase, task), key)
+
+
+def mixed_hyperparameters(study: Study, arm: Intermediate) -> list[Hyperparameters]:
+    """The values of every task of an intermediate; what a training has in common is the same in all of them.
+
+    A lone task keeps its own, several tasks take the recipe's defaults with its `mixed`; with MLM its `with_mlm` go
+    over either. What has no English dev part, or must not stop early (controls), keeps the last checkpoint.
+
+    Raises:
+        ConfigError: the recipe does not cover a task.
+    """
+    own = {use.task: _values(study, "intermediate", use.task) for use in arm.tasks}
+    common = _in_common(study, arm, own)
+    key = f"recipe.{study.recipe}.intermediate"
+    return [_validated(Hyperparameters, deep_merge(own[task], common), f"{key}.{task}") for task in own]
+
+
+def _in_common(study: Study, arm: Intermediate, own: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    lone = arm.supervised[0].task if len(arm.supervised) == 1 else None
+    common: dict[str, Any] = dict(own[lone]) if lone else {}
+    for recipe in _lineage(study, study.recipe):
+        if lone is None:
+            common = deep_merge(deep_merge(common, recipe.defaults), recipe.mixed)
+        if arm.mlm:
+            common = deep_merge(common, recipe.with_mlm)
+    # Phase 3 continues one checkpoint of phase 2, so no other is kept.
+    last = {"checkpoint": "last"} if arm.control or not arm.supervised else {}
+    common = deep_merge(common, {"selection": {"also": (), **last}})
+    return {key: value for key, value in common.items() if key in Optimization.model_fields}
+
+
+def _values(study: Study, phase: Literal["intermediate", "finetune"], task: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     covered = False
     for recipe in _lineage(study, study.recipe):
         own = getattr(recipe, phase).get(task)
         covered |= own is not None
         merged = _over(_over(merged, recipe.defaults), own or {})
-    key = f"recipe.{study.recipe}.{phase}.{task}"
     if not covered:
         raise ConfigError(
-            key,
+            f"recipe.{study.recipe}.{phase}.{task}",
             "the recipe has no values for this task",
             f"add them under `recipes` (based_on: {study.recipe})",
         )
-    found = _validated(Hyperparameters, merged, key)
-    return found if phase == "finetune" else _one_checkpoint(found)
-
-
-def _one_checkpoint(hyper: Hyperparameters) -> Hyperparameters:
-    """Phase 3 continues one checkpoint of phase 2, so no other is kept."""
-    return hyper.model_copy(update={"selection": hyper.selection.model_copy(update={"also": ()})})
+    return merged
 
 
 def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

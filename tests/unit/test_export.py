@@ -259,7 +259,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     raw = yaml.safe_load((ROOT / "config" / "mini.yaml").read_text(encoding="utf-8"))
     raw["targets"] = {"pawsx": {"languages": ["en", "qaa"]}, "tatoeba": {"languages": ["qaa"]}}
     raw["seeds"] = {"intermediate": [1, 2]}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     return tmp_path
 
 

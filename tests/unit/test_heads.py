@@ -191,7 +191,7 @@ def test_inputs_longer_than_the_positions_are_refused() -> None:
 
 def test_a_checkpoint_opens_with_hugging_face_and_gives_the_same_model_back(tmp_path: Path) -> None:
     made, (together, _) = model("pair"), batches("pair")
-    checkpoint.save(made, made.state_dict(), "t", tokenizer("bpe-metaspace"), tmp_path)
+    checkpoint.save(made, made.state_dict(), tokenizer("bpe-metaspace"), tmp_path)
     bare = AutoModel.from_pretrained(tmp_path, add_pooling_layer=False)
     for name, value in made.encoder.state_dict().items():
         assert bare.state_dict()[name].equal(value)

@@ -33,6 +33,7 @@ SIZES = {
     "bucc_pairs": 12,
     "bucc_distractors": 9,
     "text_lines": 60,
+    "mlm_lines": 60,
 }
 SEED = 3
 
@@ -164,10 +165,12 @@ def expected_files() -> Iterator[str]:
             yield f"{treebank}/{code}_mini-ud-{part}.conllu"
         yield f"xquad/xquad.{code}.json"
         yield f"tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{code}.dev.json"
-        yield f"pretrain/{code}.txt"
+        yield from (f"{folder}/{code}.txt" for folder in ("pretrain", "mlm"))
     for code in INVENTED:
         yield from (f"tatoeba/v1/tatoeba.{code}-eng.{side}" for side in (code, "eng"))
         yield f"pretrain/parallel.en-{code}.tsv"
+        yield f"XNLI-MT-1.0/multinli/multinli.train.{code}.tsv"
+        yield f"translated/{code}/QQP/train.tsv"
         for part in ("sample", "training"):
             yield from (f"bucc2018/{code}-en/{code}-en.{part}.{side}" for side in (code, "en", "gold"))
 
@@ -228,13 +231,28 @@ def test_a_size_changes_its_own_files_only(root: Path, tmp_path: Path) -> None:
     before, after = digests(root), digests(tmp_path)
     changed = {name for name in after if after[name] != before[name]}
     tatoeba = {name for name in before if name.startswith("tatoeba/")}
-    assert changed == {"multinli_1.0/multinli_1.0_train.jsonl"} | tatoeba
+    translated = {f"XNLI-MT-1.0/multinli/multinli.train.{code}.tsv" for code in INVENTED}
+    assert changed == {"multinli_1.0/multinli_1.0_train.jsonl"} | translated | tatoeba
 
 
 def test_another_seed_is_another_world(root: Path, tmp_path: Path) -> None:
     write_world(tmp_path, seed=SEED + 1, languages=INVENTED, sizes=SIZES)
     other = digests(tmp_path)
     assert not [name for name, digest in digests(root).items() if other[name] == digest]
+
+
+# --- translations --------------------------------------------------------------------------------------------
+
+
+def test_translated_training_data_are_the_same_items_in_the_same_order(root: Path) -> None:
+    english = jsonl(root / "multinli_1.0/multinli_1.0_train.jsonl")
+    translated = table(root / "XNLI-MT-1.0/multinli/multinli.train.qac.tsv")
+    names = {"contradiction": "contradictory"}
+    assert [names.get(row["gold_label"], row["gold_label"]) for row in english] == [row["label"] for row in translated]
+    assert all(row["premise"] != one["sentence1"] for row, one in zip(translated, english, strict=True))
+    questions_ = [table(root / name) for name in ("QQP/train.tsv", "translated/qae/QQP/train.tsv")]
+    ours, theirs = ([row["is_duplicate"] for row in rows] for rows in questions_)
+    assert ours == theirs
 
 
 # --- languages -----------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def encoder() -> XLMRobertaModel:
 def trained(directory: Path, kind: Any, labels: tuple[str, ...]) -> TaskModel:
     model = TaskModel(encoder(), [HeadSpec("task", kind, labels, "mean")]).eval()
     directory.mkdir()
-    checkpoint.save(model, model.state_dict(), "task", TOKENIZER, directory)
+    checkpoint.save(model, model.state_dict(), TOKENIZER, directory)
     return model
 
 
@@ -177,7 +177,7 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path: Path, job: dict[str, A
     model = trained(tmp_path / "model", "pair", NLI)
     with torch.no_grad():
         model.heads["task"].out.bias[0] = math.nan
-    checkpoint.save(model, model.state_dict(), "task", TOKENIZER, tmp_path / "model")
+    checkpoint.save(model, model.state_dict(), TOKENIZER, tmp_path / "model")
     add_part(job, PAIRS, task="xnli", kind="pair", labels=NLI)
     with pytest.raises(UserError, match="not numbers"):
         predict(job)

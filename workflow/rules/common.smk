@@ -33,21 +33,51 @@ def lock_path():
     )
 
 
-def open_plan():
-    """The plan of the study and what the site asks; a mistake in a config ends in one line."""
+def or_exit(made):
+    """What a function makes of the user's files; a mistake in them ends in one line."""
     try:
-        plan = Plan(load(config), revisions=revisions.read(lock_path()))
-        plan.steps()
-        asked = site.read()
+        return made()
     except UserError as error:
         sys.exit(f"xstilts: {error}")
-    if workflow.is_main_process:
-        notices(plan)
-        changed_libraries(plan)
-    return plan, asked
 
 
-PLAN, SITE = open_plan()
+@cache
+def plan_of(scope):
+    """The plan of the study's rows in a scope."""
+
+    def made():
+        plan = Plan(load(config), revisions=revisions.read(lock_path()), scope=scope)
+        plan.steps()
+        return plan
+
+    return or_exit(made)
+
+
+def asked_for(*words):
+    """Is one of the words in a target, or a job, of the command line? (`--cores all` asks for nothing.)"""
+    pairs = zip(sys.argv, sys.argv[1:])
+    given = [word for before, word in pairs if before not in NUMBERED]
+    return any(re.search(rf"\b({'|'.join(words)})\b", word) for word in given)
+
+
+NUMBERED = ("--cores", "-c", "--jobs", "-j", "--quiet", "-q")
+
+# The plan of all rows has several times the steps of the matrix's, so it is made only when something of it is asked for.
+PLAN = plan_of("matrix")
+WIDER = [
+    scope
+    for scope, words in {
+        "baselines": ("baselines", "[a-z]+_baselines"),
+        "all": ("all", "[a-z]+_all"),
+    }.items()
+    if asked_for(*words)
+]
+SCOPES = ("matrix", *WIDER)
+WIDEST = plan_of(SCOPES[-1])
+SITE = or_exit(site.read)
+if workflow.is_main_process:
+    notices(WIDEST)
+    changed_libraries(PLAN)
 COMPUTE = PLAN.study.compute
 # Phases whose resources stand under another's name in the config.
 ASKS_LIKE = {
@@ -78,25 +108,26 @@ FOLDERS = {
     "score": ("backbone", "intermediate", "target", "seeds"),
     "external": ("external", "target"),
     "submission": ("backbone", "intermediate", "seeds"),
-    "overlap": (),
-    "tabulate": (),
-    "figures": (),
-    "selection": (),
-    "significance": (),
-    "report": (),
-    "verify_published": (),
-    "verify_baseline": (),
 }
+# Made once for each scope, and for the study.
+SCOPED = ("overlap", "tabulate", "figures", "selection", "significance", "report")
+WHOLE = ("verify_published", "verify_baseline")
 
 
-def step_of(phase, wildcards):
+def step_of(phase, wildcards, scope="matrix"):
     """The step that a job stands for; a path with another configuration's digest is refused."""
-    step = PLAN.step(phase, tuple(getattr(wildcards, name) for name in FOLDERS[phase]))
-    if getattr(wildcards, "digest", step.digest) != step.digest:
-        raise WorkflowError(
-            f"{step.name}: {wildcards.digest} belongs to another configuration; this one makes {step.digest}"
-        )
-    return step
+    if phase in (*SCOPED, *WHOLE):
+        plan = plan_of(scope)
+        return plan.step(phase, plan.part if phase in SCOPED else ())
+    folders = tuple(getattr(wildcards, name) for name in FOLDERS[phase])
+    # A job on a cluster is started by its name alone: it looks where the rows of its scope may be.
+    for plan in map(plan_of, (*SCOPES, "all")):
+        step = plan.find(phase, folders)
+        if step and getattr(wildcards, "digest", step.digest) == step.digest:
+            return step
+    raise WorkflowError(
+        f"{'/'.join((phase, *folders))}: {getattr(wildcards, 'digest', 'it')} belongs to another configuration"
+    )
 
 
 def place_of(phase, base):
@@ -140,7 +171,12 @@ def forced():
     return bool(workflow.dag_settings.forceall or workflow.dag_settings.forcerun)
 
 
-def inputs_of(phase):
+def named(rule, scope):
+    """The name of a scope's rule; the matrix's is the plain one."""
+    return rule if scope == "matrix" else f"{rule}_{scope}"
+
+
+def inputs_of(phase, scope="matrix"):
     """Input function: what the job reads, if it has to run at all.
 
     All inputs are ancient: their content is in the digest, so their age says nothing. A finished step with a digest of its
@@ -149,7 +185,7 @@ def inputs_of(phase):
 
     def inputs(wildcards):
         settle()
-        step = step_of(phase, wildcards)
+        step = step_of(phase, wildcards, scope)
         if step.done and not forced() and phase not in PUBLISHED and PLAN.settled(step):
             return []
         return [
@@ -173,17 +209,17 @@ def spent_by(step):
     """The weights that a prediction job deletes if it is the last to need them; a forced run needs what stands there."""
     if step.phase != "predict" or forced():
         return {}
-    return {"spent": spent(PLAN, PLAN.study.keep_weights, step)}
+    return {"spent": spent(WIDEST, PLAN.study.keep_weights, step)}
 
 
-def job_of(phase):
+def job_of(phase, scope="matrix"):
     """Params function: the file that holds the job, written unless this is a dry run.
 
     A job goes through a file since an argument of the shell has a limit, which a table of a few thousand cells exceeds.
     """
 
     def job(wildcards):
-        step = step_of(phase, wildcards)
+        step = step_of(phase, wildcards, scope)
         path = PLAN.root / "jobs" / phase / f"{step.digest}.json"
         if workflow.dryrun:
             return str(path)
@@ -238,7 +274,7 @@ def to_the_end():
     if not workflow.is_main_process:
         return {}
     try:
-        jobs = plan.budget(PLAN, plan.to_run(PLAN)).jobs()
+        jobs = plan.budget(WIDEST, plan.to_run(WIDEST)).jobs()
     except missing.Missing:  # a dry run tells what
         return {}
     return schedule.to_the_end(jobs)
@@ -301,13 +337,13 @@ if workflow.is_main_process:
 
 
 def print_matrix():
-    """Show the matrix on the terminal, if this run made it."""
-    if PLAN.study.report.print_matrix and all(
-        Path(path).exists() for path in PLAN.tabulate().outputs
-    ):
+    """Show the matrix of the widest scope on the terminal, if this run made it."""
+    if PLAN.study.report.print_matrix:
         from xstilts.analysis.terminal import show
 
-        show(PLAN.root / "tables", sys.stdout)
+        plans = [plan for plan in map(plan_of, SCOPES) if plan.tabulate().done]
+        for plan in plans[-1:]:
+            show(plan.tables, sys.stdout)
 
 
 def print_verdicts():
@@ -334,19 +370,22 @@ def explain_dry_run():
         for job in workflow.dag.needrun_jobs(exclude_finished=False)
         for path in job.output
     }
-    for text in (explained(PLAN, made), costs(made)):
+    for text in (
+        explained(WIDEST, made),
+        costs(WIDEST, made),
+    ):
         if text:
             print(text, file=sys.stderr)
 
 
-def costs(made):
+def costs(plan, made):
     """What the jobs behind these output paths (path: priority) would cost; imported only here, since it loads numpy."""
     from xstilts.budget.report import report as costed
 
     priorities = {
-        step: made[step.outputs[0]] for step in PLAN.steps() if step.outputs[0] in made
+        step: made[step.outputs[0]] for step in plan.steps() if step.outputs[0] in made
     }
-    return costed(PLAN, priorities, devices_at_once())
+    return costed(plan, priorities, devices_at_once())
 
 
 def devices_at_once():
@@ -358,20 +397,36 @@ def devices_at_once():
     return given.value if given is not None else None
 
 
-def everything(wildcards):
-    """Every file of the matrix: predictions too, so that a deleted one is made again."""
-    predictions = [
-        path
-        for step in PLAN.steps()
-        if step.phase == "predict"
-        for path in step.outputs
-    ]
-    tables = [
-        step
-        for step in (PLAN.tabulate(), PLAN.figures(), PLAN.overlap())
-        if PLAN.wanted(step)
-    ]
-    return [*predictions, *(path for step in tables for path in step.outputs)]
+def everything(scope):
+    """Input function: every file of a scope's rows; predictions too, so that a deleted one is made again."""
+
+    def paths(wildcards):
+        plan = plan_of(scope)
+        predictions = [
+            path
+            for step in plan.steps()
+            if step.phase == "predict"
+            for path in step.outputs
+        ]
+        tables = [
+            step
+            for step in (plan.tabulate(), plan.figures(), plan.overlap())
+            if plan.wanted(step)
+        ]
+        return [*predictions, *(path for step in tables for path in step.outputs)]
+
+    return paths
+
+
+def reported(scope):
+    """Input function: the report on a scope's rows, and what it rests on."""
+
+    def paths(wildcards):
+        plan = plan_of(scope)
+        made = (plan.report(), plan.select_on_dev(), plan.significance())
+        return [path for step in made for path in step.outputs]
+
+    return paths
 
 
 def submissions(wildcards):

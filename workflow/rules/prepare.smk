@@ -41,7 +41,7 @@ rule preflight:
 
 
 # Each dataset is read, verified and converted once for the whole study; each has tables of its own, one for each part.
-for dataset in PLAN.datasets():
+for dataset, tables in PLAN.prepared().items():
 
     rule:
         name:
@@ -49,7 +49,7 @@ for dataset in PLAN.datasets():
         input:
             inputs_of("prepare"),
         output:
-            pattern("prepare", *PLAN.prepare(dataset).files),
+            pattern("prepare", *tables),
         log:
             log_of("prepare"),
         benchmark:

@@ -3,4 +3,4 @@
 from xstilts.job import main
 
 if __name__ == "__main__":
-    main("xstilts.training.run:train")
+    main("xstilts.training.run:train", "candidates=xstilts.training.choose:choose")

@@ -42,7 +42,8 @@ def candidates(plan: Plan) -> Iterator[Step]:
     """One training of each kind whose inputs are all there."""
     kinds = set()
     for step in plan.steps():
-        if step.phase in TRAININGS and step.slice["kind"] not in kinds and _ready(step):
+        alone = step.phase in TRAININGS and "train" in step.payload and "kind" in step.slice
+        if alone and step.slice["kind"] not in kinds and _ready(step):
             kinds.add(step.slice["kind"])
             yield step
 

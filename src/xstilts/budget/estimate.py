@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from xstilts import digest
 from xstilts.budget import backbones, devices, loads, memory
@@ -15,9 +15,10 @@ from xstilts.budget.lengths import Inputs, inputs
 from xstilts.budget.loads import Model
 from xstilts.budget.missing import Missing
 from xstilts.budget.statistics import Statistics
+from xstilts.schema.arms import MLM, Mixture
 from xstilts.schema.training import Hyperparameters, Selection
 from xstilts.study import ENCODER, Plan, Step
-from xstilts.training.steps import total_steps
+from xstilts.training.steps import mixed_steps, rates, total_steps
 
 TRAININGS = ("intermediate", "finetune")
 ON_MODELS = (*TRAININGS, "predict")
@@ -73,6 +74,15 @@ class Cost:
     written: float = 0.0
     weights: float = 0.0
     missing: str | None = None
+
+
+class _Alone(NamedTuple):
+    """What a task of a mixture would cost alone: its steps, seconds of one, bytes held and written."""
+
+    steps: int
+    step: float
+    held: float
+    written: float
 
 
 class Estimator:
@@ -141,6 +151,10 @@ class Estimator:
     # --- phases
 
     def _training(self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], stop: float | None) -> Cost:
+        if "tasks" in slice_:
+            return self._mixture(step, slice_, compute)
+        if "learning_rates" in slice_:
+            return self._choice(step, slice_, compute)
         hyper, kind = slice_["hyper"], slice_["kind"]
         model = self._model(step, slice_)
         train = self._seen(step, kind, step.payload["train"], hyper)
@@ -161,6 +175,59 @@ class Estimator:
             written=weights + _tokenizer_bytes(model.architecture),
             weights=weights,
         )
+
+    def _mixture(self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any]) -> Cost:
+        """Several tasks: each costs a step what it costs alone, and gets the steps of its rate."""
+        mixture = Mixture.model_validate(slice_.get("mixture") or {})
+        alone = [self._alone(step, slice_, part, compute) for part in step.payload["tasks"]]
+        sizes = [size for size, _, _ in alone]
+        shares, labelled = rates(sizes, mixture), [part["task"] != MLM for part in slice_["tasks"]]
+        own = [cost.steps if wanted else None for (_, cost, _), wanted in zip(alone, labelled, strict=True)]
+        if slice_.get("mlm_only"):
+            shares, steps = [0.0 if wanted else 1.0 for wanted in labelled], sum(filter(None, own))
+        else:
+            steps = mixed_steps(sizes, shares, own, mixture, [batch for _, _, batch in alone])
+        seconds = sum(share * steps * cost.step for share, (_, cost, _) in zip(shares, alone, strict=True))
+        held = max(cost.held for _, cost, _ in alone)
+        written = max(cost.written for _, cost, _ in alone)
+        begun = self._start(compute)
+        return Cost(begun + seconds, begun + seconds, held=held, written=written, weights=written)
+
+    def _alone(
+        self, step: Step, slice_: Mapping[str, Any], part: Mapping[str, Any], compute: Mapping[str, Any]
+    ) -> tuple[int, _Alone, int]:
+        """Examples of a task of a mixture, what it costs alone, and its batch."""
+        hyper, last = part["hyper"], {"selection": {"checkpoint": "last"}}
+        if part["task"] == MLM:
+            return part["text"]["sentences"], self._masked(step, slice_, part, compute), hyper["batch"]
+        one = replace(step, payload={**step.payload, **part, "dev": [], "target_dev": {}})
+        single = {key: value for key, value in slice_.items() if key not in ("tasks", "mixture")}
+        cost = self._training(one, {**single, **part, "hyper": {**hyper, **last}}, compute, None)
+        seen = self._seen(one, part["kind"], part["train"], hyper)
+        steps = total_steps(math.ceil(seen.count), Hyperparameters.model_validate(hyper))
+        return math.ceil(seen.count), _Alone(steps, cost.upper / steps, cost.held, cost.written), hyper["batch"]
+
+    def _masked(
+        self, step: Step, slice_: Mapping[str, Any], part: Mapping[str, Any], compute: Mapping[str, Any]
+    ) -> _Alone:
+        """A step of masked-language modelling, its sentences taken to be half of the longest."""
+        architecture = backbones.architecture(self.plan, step.folders[0])
+        model, batch = Model(architecture, "retrieval", 0, slice_["precision"]), part["hyper"]["batch"]
+        length = 0.5 * part["hyper"]["max_length"]
+        made = loads.Passes(1, batch * length, batch * length**2, batch, 0.0)
+        output = 3 * 2.0 * architecture.width * architecture.vocabulary
+        load = model.step(made, compute) + Load(operations=output * part["text"]["mask_probability"] * batch * length)
+        weights = 4.0 * architecture.size.parameters
+        return _Alone(0, self._seconds(load, slice_["precision"], compute), 0.0, weights)
+
+    def _choice(self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any]) -> Cost:
+        """The best of a grid: every candidate predicts English dev; nothing is written twice."""
+        model = self._model(step, slice_)
+        dev = self._seen(step, slice_["kind"], step.payload["dev"], slice_["hyper"])
+        each = self._seconds(model.looks(dev, dev.count), slice_["precision"], compute)
+        each += 4.0 * model.size.parameters / _DISK
+        seconds = self._start(compute) + len(slice_["learning_rates"]) * each
+        return Cost(seconds, seconds)
 
     def _looking(self, step: Step, model: Model, slice_: Mapping[str, Any], compute: Mapping[str, Any]) -> float:
         """Seconds that looks at dev add to a step; every second one is taken to keep weights."""
@@ -244,7 +311,7 @@ class Estimator:
         if step.phase == "predict":
             part = step.payload["parts"][0]
             return Model(architecture, part["kind"], len(part["labels"]), slice_["precision"])
-        return Model(architecture, slice_["kind"], len(slice_["labels"]) or _LABELS, slice_["precision"])
+        return Model(architecture, slice_["kind"], len(slice_.get("labels", ())) or _LABELS, slice_["precision"])
 
     def _seen(self, step: Step, kind: str, paths: list[str], hyper: Mapping[str, Any]) -> Inputs:
         lengths = {key: hyper.get(key) for key in ("max_length", "doc_stride", "max_query_length")}
@@ -277,7 +344,7 @@ class Estimator:
 def _alike(step: Step, slice_: Mapping[str, Any]) -> list[Any]:
     """What steps of one cost have in common: all but their seeds, their digests and where they start from."""
     settings = {key: value for key, value in slice_.items() if key != "seed"}
-    reads = [step.payload.get(key) for key in ("train", "dev")]
+    reads = [step.payload.get(key) for key in ("train", "dev", "tasks")]
     parts = [[p["task"], p["data"]] for p in step.payload.get("parts", [])] if step.phase == "predict" else None
     place = (
         step.folders[2] if step.phase in ("predict", "score") else step.folders[0] if step.phase == "prepare" else None

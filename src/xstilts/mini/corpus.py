@@ -60,6 +60,13 @@ def lines(seed: int, language: Vocabulary, english: Vocabulary, count: int) -> I
             yield _passage(rng, language)
 
 
+def plain_lines(seed: int, language: Vocabulary, count: int) -> Iterator[str]:
+    """The lines of `mlm/<language>.txt`: one sentence or two, other events than those of `pretrain/`."""
+    rng = stream(seed, "mlm", language.tongue.code)
+    for _ in range(count):
+        yield _passage(rng, language)
+
+
 def parallel(seed: int, language: Vocabulary, english: Vocabulary, count: int) -> Iterator[tuple[str, str]]:
     """The pairs of `pretrain/parallel.en-<language>.tsv`: English and its translation."""
     rng = stream(seed, "parallel", language.tongue.code)

@@ -20,6 +20,7 @@ from xstilts.mini.sizes import Sizes
 from xstilts.mini.tongues import Vocabulary
 
 PARTS: tuple[Part, ...] = ("train", "dev")
+QQP_HEADER = ("id", "qid1", "qid2", "question1", "question2", "is_duplicate")
 _NO_CONSENSUS_EVERY = 50
 _MAKERS = {
     "hellaswag": choices.hellaswag,
@@ -90,13 +91,12 @@ def _anli_row(item: Inference, identity: str, english: Vocabulary) -> dict[str, 
 
 
 def _write_qqp(path: Path, seed: int, count: int, english: Vocabulary, part: Part) -> None:
-    header = ("id", "qid1", "qid2", "question1", "question2", "is_duplicate")
     pairs = enumerate(items.question_pairs(seed, part, count))
     rows = (
         (i, 2 * i, 2 * i + 1, question(english, *pair.first), question(english, *pair.second), int(pair.same))
         for i, pair in pairs
     )
-    write_table(path, rows, header)
+    write_table(path, rows, QQP_HEADER)
 
 
 def passages(rng: Random, part: Part, questions: int, impossible: bool = False) -> Iterator[Passage]:

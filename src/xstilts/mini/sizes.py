@@ -21,6 +21,7 @@ class Sizes:
         bucc_pairs: translation pairs per part (sample, training) and language.
         bucc_distractors: sentences without a translation, per part and side.
         text_lines: lines of pretraining text per language.
+        mlm_lines: lines of text for masking per language.
         parallel_pairs: translation pairs for pretraining per language other than English.
     """
 
@@ -44,6 +45,7 @@ class Sizes:
     bucc_pairs: int = 150
     bucc_distractors: int = 150
     text_lines: int = 4200
+    mlm_lines: int = 1500
     parallel_pairs: int = 1800
 
     @classmethod

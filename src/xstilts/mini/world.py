@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xstilts.mini.intermediates import write_intermediates
+from xstilts.mini.other_languages import write_other_languages
 from xstilts.mini.sizes import Sizes
 from xstilts.mini.targets import write_pretraining, write_targets
 from xstilts.mini.tongues import ENGLISH, tongue, vocabulary
@@ -45,3 +46,4 @@ def write_world(root: Path, *, seed: int, languages: Sequence[str], sizes: Mappi
     write_intermediates(root, seed, chosen, english)
     write_targets(root, seed, chosen, found)
     write_pretraining(root, seed, chosen, found)
+    write_other_languages(root, seed, chosen, found)

@@ -59,8 +59,10 @@ def save_encoder(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, d
     tokenizer.save_pretrained(directory)
 
 
-def save(model: TaskModel, state: State, task: str, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
-    """Write encoder, tokenizer and one task's head (head.safetensors, head.json) into a directory.
+def save(model: TaskModel, state: State, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Write encoder, tokenizer and heads (head.safetensors, head.json) into a directory.
+
+    head.json describes every head; the weights of head.safetensors are named `<task>.<weight>`.
 
     Args:
         state: the model's weights by name; given apart because a sharded model does not hold them.
@@ -68,8 +70,8 @@ def save(model: TaskModel, state: State, task: str, tokenizer: PreTrainedTokeniz
     model.encoder.save_pretrained(directory, state_dict=_part(state, "encoder."))
     _name_float32(directory / "config.json")
     tokenizer.save_pretrained(directory)
-    save_file(_part(state, f"heads.{task}."), directory / HEAD)
-    files.write_json(directory / HEAD_SPEC, asdict(model.specs[task]))
+    save_file(_part(state, "heads."), directory / HEAD)
+    files.write_json(directory / HEAD_SPEC, [asdict(spec) for spec in model.specs.values()])
 
 
 def _name_float32(path: Path) -> None:
@@ -84,14 +86,14 @@ def _part(state: State, prefix: str) -> State:
 
 
 def spec(directory: Path) -> HeadSpec:
-    """The head of a trained checkpoint.
+    """The head of a checkpoint that was trained on one task.
 
     Raises:
-        UserError: the checkpoint has no head, or a head.json of another shape.
+        UserError: the checkpoint has no head or several, or a head.json of another shape.
     """
     path = directory / HEAD_SPEC
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        (raw,) = json.loads(path.read_text(encoding="utf-8"))
         return HeadSpec(**{**raw, "labels": tuple(raw["labels"])})
     except FileNotFoundError:
         raise UserError(f"{directory}: no {HEAD_SPEC}; give a checkpoint that was trained on a task") from None
@@ -108,7 +110,7 @@ def load(directory: Path) -> TaskModel:
     described = spec(directory)
     model = TaskModel(load_encoder(directory), [described])
     try:
-        model.heads[described.task].load_state_dict(load_file(directory / HEAD))
+        model.heads.load_state_dict(load_file(directory / HEAD))
     except (RuntimeError, OSError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{directory / HEAD}: does not hold the head ({reason}); train the checkpoint again") from None

@@ -9,14 +9,14 @@ from typing import Any
 from xstilts import provenance
 from xstilts.errors import UserError
 from xstilts.files import RECORD, staged, write_json
-from xstilts.models import checkpoint
+from xstilts.models import checkpoint, masked_lm
 from xstilts.schema.data import UNPINNED
 
 _WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "tokenizer*", "*.tiktoken")
 
 
 def fetch(job: dict[str, Any]) -> None:
-    """Publish the bare encoder and tokenizer of a hub repository or a directory.
+    """Publish the bare encoder, its masked-LM head if it has one, and the tokenizer of a hub repository or a directory.
 
     Only safetensors weights are read and no remote code is run. An `unpinned` revision is resolved to the commit that
     was found, and the record says both.
@@ -30,6 +30,7 @@ def fetch(job: dict[str, Any]) -> None:
     encoder, tokenizer = checkpoint.load_encoder(source), checkpoint.load_tokenizer(source)
     with staged(Path(job["output"])) as directory:
         checkpoint.save_encoder(encoder, tokenizer, directory)
+        masked_lm.keep(source, directory)
         measured = {"source": job["hub"] or job["path"], "revision": job["revision"], "commit": commit}
         write_json(directory / RECORD, provenance.record(job, started, **measured))
 

@@ -38,7 +38,7 @@ class HeadSpec:
 
 def build(spec: HeadSpec, config: PreTrainedConfig) -> nn.Module:
     """A fresh head, drawn from torch's global generator as the encoder's own initialisation would be."""
-    head = _unset(spec, config.hidden_size, _dropout(config))
+    head = _unset(spec, config, _dropout(config))
     spread = getattr(config, "initializer_range", 0.02)
     for module in head.modules():
         if isinstance(module, nn.Linear):
@@ -47,7 +47,10 @@ def build(spec: HeadSpec, config: PreTrainedConfig) -> nn.Module:
     return head
 
 
-def _unset(spec: HeadSpec, width: int, dropout: float) -> nn.Module:
+def _unset(spec: HeadSpec, config: PreTrainedConfig, dropout: float) -> nn.Module:
+    width: int = config.hidden_size
+    if spec.kind == "mlm":
+        return MaskedLMHead(width, config.vocab_size, getattr(config, "layer_norm_eps", 1e-5))
     if spec.kind == "span":
         return SpanHead(width)
     if spec.kind == "tagging":
@@ -108,3 +111,21 @@ class SpanHead(nn.Module):
         """Logits over positions."""
         logits: torch.Tensor = self.out(hidden).transpose(1, 2)
         return logits.masked_fill(attention_mask[:, None] == 0, -torch.inf)
+
+
+class MaskedLMHead(nn.Module):
+    """Dense, GELU, norm, and the encoder's own token embeddings as the output layer: (tokens, vocabulary).
+
+    The embeddings are handed in, not held, so that a checkpoint has them once.
+    """
+
+    def __init__(self, width: int, vocabulary: int, epsilon: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.layer_norm = nn.LayerNorm(width, eps=epsilon)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def forward(self, hidden: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+        """Logits of single tokens (tokens, width)."""
+        vectors = self.layer_norm(functional.gelu(self.dense(hidden)))
+        return functional.linear(vectors, embeddings, self.bias)

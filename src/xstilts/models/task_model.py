@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from xstilts.models import heads, packing
-from xstilts.models.heads import HeadSpec
+from xstilts.models.heads import HeadSpec, MaskedLMHead
 from xstilts.tasks.features.common import IGNORED
 
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ class TaskModel(nn.Module):
         ids, mask = input_ids.flatten(0, -2), attention_mask.flatten(0, -2)
         extra = {} if token_type_ids is None or not self._typed else {"token_type_ids": token_type_ids.flatten(0, -2)}
         hidden = packing.last_hidden_state(self.encoder, ids, mask, **extra)
-        logits = self._head(task)(hidden, mask)
+        head = self._head(task)
+        if isinstance(head, MaskedLMHead):
+            return self._masked(head, hidden, labels)
+        logits = head(hidden, mask)
         if choice_mask is not None:
             logits = logits.view(choice_mask.shape).masked_fill(~choice_mask, -torch.inf)
         outputs = {"logits": logits}
@@ -70,6 +73,13 @@ class TaskModel(nn.Module):
             outputs["loss"] = heads.loss_sum(logits, labels)
             outputs["items"] = labels.ne(IGNORED).sum()
         return outputs
+
+    def _masked(self, head: MaskedLMHead, hidden: torch.Tensor, labels: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """The masked tokens' logits alone: those of all tokens would be a vocabulary wide for nothing."""
+        assert labels is not None, "masked-language modelling predicts nothing without labels"
+        chosen = labels.ne(IGNORED)
+        logits = head(hidden[chosen], self.encoder.get_input_embeddings().weight)
+        return {"logits": logits, "loss": heads.loss_sum(logits, labels[chosen]), "items": chosen.sum()}
 
     def _head(self, task: str | None) -> nn.Module:
         if task is None:

@@ -65,25 +65,30 @@ class Selection(Model):
         return f"average{self.average_of}" if rule == "average" else rule
 
 
-class Hyperparameters(Model):
-    """Everything that defines one training, besides data, model and seed."""
+class Optimization(Model):
+    """What a whole training has in common, whatever its tasks."""
 
     learning_rate: Number = Field(gt=0)
-    batch: int = Field(gt=0, description="Examples per optimizer step, whatever the number of devices.")
-    epochs: Number | None = Field(None, gt=0)
-    steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
     warmup: Number = Field(0.1, ge=0, description="Share of all steps if below 1, else steps.")
     schedule: Literal["linear", "constant"] = "linear"
     weight_decay: Number = Field(0.01, ge=0)
     adam_betas: tuple[Number, Number] = (0.9, 0.999)
     adam_epsilon: Number = Field(1.0e-8, gt=0)
     max_grad_norm: Number = Field(1.0, gt=0)
+    selection: Selection = Selection()
+
+
+class Hyperparameters(Optimization):
+    """Everything that defines one training, besides data, model and seed; of a mixed one, a task's part in it."""
+
+    batch: int = Field(gt=0, description="Examples per optimizer step, whatever the number of devices.")
+    epochs: Number | None = Field(None, gt=0)
+    steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
     max_length: int = Field(gt=8, description="Tokens per input, special tokens included.")
     doc_stride: int = Field(128, gt=0, description="QA: tokens from the beginning of a window to that of the next.")
     max_query_length: int = Field(64, gt=0, description="QA: questions are cut to this many tokens.")
     max_answer_length: int = Field(30, gt=0, description="QA: longest answer in tokens.")
     n_best: int = Field(20, gt=0, description="QA: spans kept per question.")
-    selection: Selection = Selection()
 
     @model_validator(mode="after")
     def _one_length(self) -> Hyperparameters:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xstilts import config, digest, history, tasks
+from xstilts import config, digest, history, languages, tasks
 from xstilts.config import Study
 from xstilts.errors import ConfigError, UserError
+from xstilts.files import RECORD
 from xstilts.revisions import RepositoryKind, Revisions
+from xstilts.schema.arms import MLM, Intermediate, TaskUse
 from xstilts.schema.data import Dataset, Split
 from xstilts.schema.training import BackboneTraining
 from xstilts.study.grid import Grid, remembered
-from xstilts.study.step import ENCODER, SPLITS, Part, Step, Use
+from xstilts.study.step import ENCODER, SPLITS, Part, Scope, Step, Use
 from xstilts.tasks import sources
 
 
@@ -22,28 +24,46 @@ class DataSteps(Grid):
 
     Attributes:
         left_out: intermediate: why it cannot be run here.
+        reduced: multi-task intermediate: the task that it has to do without, and why.
 
     Raises:
         ConfigError: two uses of one dataset contradict each other, or a revision contradicts the lock.
     """
 
-    def __init__(self, study: Study, results: Path = Path("results"), revisions: Revisions | None = None) -> None:
-        super().__init__(study, results, revisions)
+    def __init__(
+        self,
+        study: Study,
+        results: Path = Path("results"),
+        revisions: Revisions | None = None,
+        scope: Scope = "matrix",
+    ) -> None:
+        super().__init__(study, results, revisions, scope)
         self.left_out: dict[str, str] = {}
+        self.reduced: dict[str, str] = {}
         self._contents = digest.FileDigests(digest.memory_path())
         self._parts: dict[str, dict[tuple[Split, str], Part]] = {}
-        self.intermediates = self._available_intermediates()
+        self.arms = self._available_arms()
+        self.intermediates = {name: arm for name, arm in self.arms.items() if self.in_scope(name)}
+        self.left_out = {name: reason for name, reason in self.left_out.items() if self.in_scope(name)}
+        self.reduced = {name: reason for name, reason in self.reduced.items() if self.in_scope(name)}
         self._uses = self._dataset_uses()
 
-    def _available_intermediates(self) -> dict[str, config.Intermediate]:
+    def _available_arms(self) -> dict[str, Intermediate]:
+        """Rows whose data can be had; of several tasks those whose data can."""
         kept = {}
         for name, arm in self.study.intermediates.items():
-            reason = next((r for use in arm.tasks for d in self._datasets_of(use) if (r := self._unavailable(d))), None)
-            if reason:
-                self.left_out[name] = reason
+            lacking = {use: reason for use in arm.supervised if (reason := self._lacking(use))}
+            if len(arm.supervised) - len(lacking) > 1 and lacking:
+                self.reduced[name] = "; ".join(f"{use.task!r} ({reason})" for use, reason in lacking.items())
+                kept[name] = arm.model_copy(update={"tasks": tuple(u for u in arm.tasks if u not in lacking)})
+            elif lacking or arm.like in self.left_out:
+                self.left_out[name] = next(iter(lacking.values()), f"{arm.like!r}, which it is like, is left out")
             else:
                 kept[name] = arm
         return kept
+
+    def _lacking(self, use: TaskUse) -> str | None:
+        return next((reason for d in self._datasets_of(use) if (reason := self._unavailable(d))), None)
 
     def _unavailable(self, dataset: str) -> str | None:
         """Why a licensed dataset cannot be used: the user has no copy of it."""
@@ -94,15 +114,34 @@ class DataSteps(Grid):
         data = self.study.data
         return data.source == "hub" and not data.world and source.hub is not None
 
-    def _datasets_of(self, use: config.TaskUse) -> tuple[str, ...]:
-        return use.datasets or tasks.get(use.task).datasets or (use.task,)
+    def _datasets_of(self, use: TaskUse) -> tuple[str, ...]:
+        return use.datasets or _own_datasets(use.task)
+
+    def _train_parts(self, use: TaskUse) -> list[tuple[str, str]]:
+        """Dataset and language of everything that a task of an intermediate is trained on."""
+        if use.task == MLM:
+            return [(dataset, code) for dataset in self._datasets_of(use) for code in self.text_languages()]
+        found = []
+        for code in use.languages:
+            from_ = self._datasets_of(use) if code == sources.ENGLISH else (use.translated,)
+            found += [(dataset, code) for dataset in from_ if dataset]
+        return found
+
+    def _dev_parts(self, use: TaskUse) -> list[tuple[str, str]]:
+        """English dev, of translated training data too."""
+        return [(dataset, sources.ENGLISH) for dataset in self._datasets_of(use)]
+
+    def text_languages(self) -> tuple[str, ...]:
+        """Languages of the text for masked-language modelling."""
+        targets = (code for target in self.study.targets for code in self.languages(target))
+        return self.study.mlm.languages or tuple(sorted({sources.ENGLISH, *targets}))
 
     def _dataset_uses(self) -> dict[str, tuple[Use, set[tuple[Split, str]]]]:
         """Dataset: how it is read, and the parts that the study needs of it."""
         uses: dict[str, tuple[Use, set[tuple[Split, str]]]] = {}
-        for task, datasets in self._trainings():
-            for dataset in datasets:
-                self._add_use(uses, Use(dataset, task), ((s, sources.ENGLISH) for s in ("train", "dev")))
+        # Of every row, whatever the scope: a dataset has one set of prepared tables.
+        for task, dataset, parts in self._trainings(self.arms):
+            self._add_use(uses, Use(dataset, task), parts)
         for target in self.study.targets:
             dataset = self.study.targets[target].dataset or target
             splits = self._evaluated_splits(dataset)
@@ -130,13 +169,18 @@ class DataSteps(Grid):
                 f"targets.{target}.languages", problem, "leave them out, or say where it is under `data.datasets`"
             )
 
-    def _trainings(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        for arm in self.intermediates.values():
-            for use in arm.tasks:
-                yield use.task, self._datasets_of(use)
+    def _trainings(self, rows: Iterable[str]) -> Iterator[tuple[str, str, Sequence[tuple[Split, str]]]]:
+        """What is trained on: task, dataset, and the parts read of it."""
+        for name in dict.fromkeys(self.trained_as(row) for row in rows):
+            for use in self.arms[name].tasks:
+                for dataset, code in self._train_parts(use):
+                    yield use.task, dataset, [("train", code)]
+                for dataset, code in self._dev_parts(use):
+                    yield use.task, dataset, [("dev", code)]
         for train_set in self.train_sets():
             if train_set != ENCODER:
-                yield train_set, tasks.get(train_set).datasets or (train_set,)
+                for dataset in _own_datasets(train_set):
+                    yield train_set, dataset, [("train", sources.ENGLISH), ("dev", sources.ENGLISH)]
 
     def _add_use(
         self,
@@ -218,6 +262,8 @@ class DataSteps(Grid):
         if world is None:
             raise UserError("the study has no mini world")
         codes = {code for target in self.study.targets for code in self.languages(target)}
+        codes.update(self.study.mlm.languages)
+        codes.update(code for arm in self.study.intermediates.values() for use in arm.tasks for code in use.languages)
         codes.update(c for b in self.study.backbones.values() if b.train for c in b.train.languages)
         slice_ = {**world.model_dump(mode="json"), "languages": sorted(codes | {sources.ENGLISH})}
         detail = history.coded({"content": {}}, {"content": self._world_code()})
@@ -266,9 +312,18 @@ class DataSteps(Grid):
         """What goes before everything that reads files."""
         return self.world() if self.study.data.world else self.preflight()
 
+    @remembered
     def datasets(self) -> list[str]:
-        """Every dataset of the study, sorted."""
-        return sorted(self._uses)
+        """Every dataset that the rows of the scope read, sorted."""
+        trained = {dataset for _, dataset, _ in self._trainings(self.intermediates)}
+        return sorted(trained | {target.dataset or name for name, target in self.study.targets.items()})
+
+    def prepared(self) -> dict[str, tuple[str, ...]]:
+        """Every dataset of the study, of whatever rows, with the names of its prepared tables and record."""
+        return {
+            name: (RECORD, *(f"{split}.{language}.parquet" for split, language in sorted(wanted)))
+            for name, (_, wanted) in sorted(self._uses.items())
+        }
 
     @remembered
     def prepare(self, dataset: str) -> Step:
@@ -288,7 +343,7 @@ class DataSteps(Grid):
         inputs = {f"{p.split}.{p.language}": p.digest for p in parts.values()}
         code = self._code("prepare")
         detail = self._prepare_detail(dataset)
-        files = ("record.json", *(f"{p.split}.{p.language}.parquet" for p in parts.values()))
+        files = self.prepared()[dataset]
         return self._step("prepare", (dataset,), {}, inputs, code, (self._first(),), files, payload, detail=detail)
 
     def _prepare_detail(self, dataset: str) -> dict[str, Any]:
@@ -326,19 +381,24 @@ class DataSteps(Grid):
             return given.revision
         return self.revisions.commit("models", given.hub, given.revision, f"backbones.{name}.revision")
 
-    def _data(self, datasets: Iterable[str], split: Split) -> tuple[dict[str, str], list[str], tuple[Step, ...]]:
-        """Digests, paths and steps of the English parts of a training's datasets."""
+    def _data(
+        self, wanted: Iterable[tuple[str, str]], split: Split
+    ) -> tuple[dict[str, str], list[str], tuple[Step, ...]]:
+        """Digests, paths and steps of the parts, by dataset and language, that a training reads.
+
+        Raises:
+            ConfigError: a dataset has no training part in a language; it need not have a dev part.
+        """
         digests, paths, steps = {}, [], []
-        for dataset in datasets:
-            part = self.parts(dataset).get((split, sources.ENGLISH))
+        for dataset, language in wanted:
+            part = self.parts(dataset).get((split, language))
             if part is None and split == "train":
-                problem = "has no training part in English"
-                raise ConfigError(
-                    f"data.datasets.{dataset}", problem, "name its files for `train`, or another train set"
-                )
+                problem = f"has no training part in {languages.table()[language].name} ({language})"
+                remedy = "name its files for `train`, leave the language out, or name another dataset"
+                raise ConfigError(f"data.datasets.{dataset}", problem, remedy)
             if part is None:
                 continue
-            digests[f"{split}:{dataset}"] = part.digest
+            digests[f"{split}:{dataset}" + (f"/{language}" if language != sources.ENGLISH else "")] = part.digest
             paths.append(self._path(dataset, part))
             steps.append(self.prepare(dataset))
         return digests, paths, tuple(steps)
@@ -350,6 +410,10 @@ class DataSteps(Grid):
 
 def _without_rows(source: Dataset) -> Dataset:
     return source.model_copy(update={"files": tuple(g.model_copy(update={"rows": {}}) for g in source.files)})
+
+
+def _own_datasets(task: str) -> tuple[str, ...]:
+    return tasks.get(task).datasets or (task,)
 
 
 def _for_language(given: str | Mapping[str, str], language: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from xstilts import config, digest, history, provenance, tasks
 from xstilts.config import Study
 from xstilts.revisions import Revisions
-from xstilts.study.step import ENCODER, NONE, RULE_FILES, Cell, Phase, Seeds, Step
+from xstilts.schema.arms import Intermediate
+from xstilts.study.step import ENCODER, NONE, RULE_FILES, Cell, Phase, Scope, Seeds, Step
 
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
@@ -38,12 +39,24 @@ class Grid:
         study: the validated config.
         results: folder under which the study's own folder stands.
         revisions: the locked commits of hub repositories.
+        scope: its rows: `matrix`, the baseline and single English tasks; `baselines`, all others beside the baseline;
+            or `all`.
+
+    Attributes:
+        arms: every row that can be run here; intermediates: those of the scope.
     """
 
-    intermediates: dict[str, config.Intermediate]
+    arms: dict[str, Intermediate]
+    intermediates: dict[str, Intermediate]
 
-    def __init__(self, study: Study, results: Path = Path("results"), revisions: Revisions | None = None) -> None:
-        self.study = study
+    def __init__(
+        self,
+        study: Study,
+        results: Path = Path("results"),
+        revisions: Revisions | None = None,
+        scope: Scope = "matrix",
+    ) -> None:
+        self.study, self.scope = study, scope
         self.revisions = revisions or Revisions()
         self.root = results / study.study
         self._accepted = history.accepted_code(self.root)
@@ -69,12 +82,23 @@ class Grid:
     def seeds(self, intermediate: str, group: str) -> list[Seeds]:
         """Every path of seeds that leads through an intermediate to a train set (or straight to the encoder)."""
         given = self.study.seeds
-        first: tuple[int | None, ...] = (None,) if intermediate == NONE else given.intermediate
+        untrained = self.trained_as(intermediate) == NONE
+        first: tuple[int | None, ...] = (None,) if untrained else given.intermediate
         if group == ENCODER:
             return [Seeds(k, None) for k in first]
         if given.finetune == "paired":
-            return [Seeds(None if intermediate == NONE else k, k) for k in given.intermediate]
+            return [Seeds(None if untrained else k, k) for k in given.intermediate]
         return [Seeds(k, f) for k in first for f in given.finetune]
+
+    def trained_as(self, intermediate: str) -> str:
+        """The row whose phase 2 a row has: its own, unless it is like another."""
+        return self.arms[intermediate].like or intermediate
+
+    def in_scope(self, name: str) -> bool:
+        """Is the row one of this plan's?"""
+        if self.scope == "all" or name == NONE:
+            return True
+        return self.study.intermediates[name].in_matrix == (self.scope == "matrix")
 
     def cells(self) -> Iterator[Cell]:
         """Every cell of the study."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from xstilts import config, tasks
 from xstilts.errors import ConfigError
+from xstilts.schema.arms import Intermediate
 from xstilts.schema.data import is_commit
 from xstilts.study.evaluation import EvaluationSteps
 from xstilts.study.grid import remembered
@@ -16,6 +17,16 @@ from xstilts.study.step import ENCODER, EXTERNAL, REGIME, REPORT, SELECTION, SIG
 
 class ReportSteps(EvaluationSteps):
     """From scores to tables and to the report."""
+
+    @property
+    def part(self) -> tuple[str, ...]:
+        """What tells this scope's tables, figures and report from others'; nothing for the matrix's."""
+        return () if self.scope == "matrix" else (self.scope,)
+
+    @property
+    def tables(self) -> Path:
+        """Where the tables stand for readers."""
+        return self.root.joinpath("tables", *self.part)
 
     @remembered
     def external(self, name: str, target: str) -> Step:
@@ -87,13 +98,15 @@ class ReportSteps(EvaluationSteps):
         }
         payload = {
             "cells": cells,
-            "tables": str(self.root / "tables"),
+            "tables": str(self.tables),
             "root": str(self.root),
             "left_out": self.left_out,
         }
         code = self._code("tabulate", "xstilts.analysis.tables", "xstilts.analysis.terminal")
         published = self._published("tables", TABLES)
-        return self._step("tabulate", (), slice_, inputs, code, tuple(needs), payload=payload, published=published)
+        return self._step(
+            "tabulate", self.part, slice_, inputs, code, tuple(needs), payload=payload, published=published
+        )
 
     @remembered
     def select_on_dev(self) -> Step:
@@ -101,14 +114,14 @@ class ReportSteps(EvaluationSteps):
         made = self.tabulate()
         slice_ = {
             "targets": list(self.study.targets),
-            "candidates": list(self.intermediates),
+            "candidates": self._candidates(),
             "headline_variants": self._headlines(),
         }
-        payload = {"dev": str(self.root / "tables" / "cells-dev.csv"), "tables": str(self.root / "tables")}
+        payload = {"dev": str(self.tables / "cells-dev.csv"), "tables": str(self.tables)}
         code = self._code("selection", "xstilts.analysis.selection")
         published = self._published("tables", SELECTION)
         inputs = {"dev": made.digest}
-        return self._step("selection", (), slice_, inputs, code, (made,), payload=payload, published=published)
+        return self._step("selection", self.part, slice_, inputs, code, (made,), payload=payload, published=published)
 
     @remembered
     def significance(self) -> Step:
@@ -118,26 +131,26 @@ class ReportSteps(EvaluationSteps):
         slice_ = {
             "targets": list(self.study.targets),
             "intermediates": self._rows(),
-            "candidates": list(self.intermediates),
+            "candidates": self._candidates(),
             "headline_variants": self._headlines(),
             "train_sets": {target: self.train_set(target) for target in self.study.targets},
             "oracle": self.study.report.oracle,
         }
-        payload = {"cells": cells, "tables": str(self.root / "tables")}
+        payload = {"cells": cells, "tables": str(self.tables)}
         code = self._code("significance", "xstilts.analysis.significance")
         published = self._published("tables", SIGNIFICANCE)
         inputs = {**inputs, "selection": chosen.digest}
         needed = (chosen, *needs)
-        return self._step("significance", (), slice_, inputs, code, needed, payload=payload, published=published)
+        return self._step("significance", self.part, slice_, inputs, code, needed, payload=payload, published=published)
 
     @remembered
     def report(self) -> Step:
         """The study on one page; editing it reruns nothing else."""
         made = (self.tabulate(), self.select_on_dev(), self.significance())
         slice_ = {"about": self._about()}
-        place = self.root
+        place = self.root.joinpath(*self.part)
         payload = {
-            "tables": str(self.root / "tables"),
+            "tables": str(self.tables),
             "root": str(self.root),
             "place": str(place),
             "steps": [
@@ -149,7 +162,7 @@ class ReportSteps(EvaluationSteps):
         code = self._code("report", "xstilts.analysis.report")
         inputs: dict[str, str] = {step.phase: step.digest for step in made}
         published = tuple(str(place / name) for name in REPORT)
-        return self._step("report", (), slice_, inputs, code, made, payload=payload, published=published)
+        return self._step("report", self.part, slice_, inputs, code, made, payload=payload, published=published)
 
     def _about(self) -> dict[str, Any]:
         """The study as the report tells of it; what has an order is a list, since a slice's keys have none."""
@@ -160,7 +173,7 @@ class ReportSteps(EvaluationSteps):
             "world": self.study.data.world is not None,
             "backbones": [{"name": name, **self._model(name)} for name in self.study.backbones],
             "arms": [
-                *({"name": name, **_arm(arm)} for name, arm in self.intermediates.items()),
+                *({"name": name, **arm_told(arm)} for name, arm in self.intermediates.items()),
                 *({"name": name, "block": EXTERNAL, "mlm": False, "tasks": []} for name in self.study.external),
             ],
             "targets": [
@@ -186,8 +199,12 @@ class ReportSteps(EvaluationSteps):
             "precision": self.study.compute.precision,
         }
 
+    def _candidates(self) -> list[str]:
+        """Rows that may be chosen as best: controls are measured, not chosen."""
+        return [name for name in self.intermediates if self.arms[name].block != "control"]
+
     def _published(self, folder: str, names: Iterable[str]) -> tuple[str, ...]:
-        return tuple(str(self.root / folder / name) for name in names)
+        return tuple(str(self.root.joinpath(folder, *self.part, name)) for name in names)
 
     def _score_files(self, cells: Iterable[Cell]) -> tuple[list[dict[str, Any]], dict[str, str], list[Step]]:
         """Cells with their score files, the files' digests by place, and the steps that write them."""
@@ -230,6 +247,14 @@ def _listed(cells: list[tuple[dict[str, Any], Step]]) -> tuple[list[dict[str, An
     return files, {"/".join(step.folders): step.digest for _, step in cells}, [step for _, step in cells]
 
 
-def _arm(arm: config.Intermediate) -> dict[str, Any]:
-    """What tables tell of an intermediate: its part of the table, whether it mixes in MLM, its tasks."""
-    return {"block": "single" if arm.tasks else "none", "mlm": False, "tasks": [use.task for use in arm.tasks]}
+def arm_told(arm: Intermediate) -> dict[str, Any]:
+    """What a row is, for tables: its block of the paper's table, its tasks, and what sets it apart."""
+    return {
+        "block": arm.block,
+        "tasks": [use.task for use in arm.supervised],
+        "mlm": arm.mlm,
+        "languages": sorted({code for use in arm.supervised for code in use.languages}),
+        "control": arm.control,
+        "like": arm.like,
+        "finetune": arm.finetune.model_dump(mode="json"),
+    }

@@ -10,10 +10,12 @@ from xstilts import config, tasks
 from xstilts.config import Study
 from xstilts.errors import UserError
 from xstilts.revisions import Revisions
+from xstilts.schema.arms import MLM
 from xstilts.schema.data import is_commit
 from xstilts.study.grid import remembered
 from xstilts.study.report import ReportSteps
 from xstilts.study.step import (
+    ENCODER,
     FIGURES,
     FOLDER_OF,
     MODEL_FILES,
@@ -21,15 +23,23 @@ from xstilts.study.step import (
     REPORTED,
     TRAINED_FILES,
     Phase,
+    Scope,
     Step,
 )
+from xstilts.tasks.sources import ENGLISH
 
 
 class Plan(ReportSteps):
     """All steps of a study."""
 
-    def __init__(self, study: Study, results: Path = Path("results"), revisions: Revisions | None = None) -> None:
-        super().__init__(study, results, revisions)
+    def __init__(
+        self,
+        study: Study,
+        results: Path = Path("results"),
+        revisions: Revisions | None = None,
+        scope: Scope = "matrix",
+    ) -> None:
+        super().__init__(study, results, revisions, scope)
         self._built = False
 
     @remembered
@@ -39,20 +49,23 @@ class Plan(ReportSteps):
         tests: dict[str, dict[str, str]] = {}
         inputs, needs = {}, []
         for dataset in self.datasets():
+            if dataset == MLM:  # text without labels
+                continue
             step = self.prepare(dataset)
             needs.append(step)
             for part in self.parts(dataset).values():
                 path = str(step.directory / f"{part.split}.{part.language}.parquet")
                 if part.split == "train":
-                    training[dataset] = path
+                    english = part.language == ENGLISH
+                    training[dataset if english else f"{dataset} ({part.language})"] = path
                 elif part.split == "test":
                     tests.setdefault(dataset, {})[part.language] = path
                 if part.split != "dev":
                     inputs[f"{dataset}/{part.split}.{part.language}"] = part.digest
-        table = str(self.root / "tables" / "overlap.csv")
+        table = str(self.tables / "overlap.csv")
         payload = {"training": training, "tests": tests, "table": table}
         code = self._code("overlap", "xstilts.analysis.overlap")
-        return self._step("overlap", (), {}, inputs, code, tuple(needs), payload=payload, published=(table,))
+        return self._step("overlap", self.part, {}, inputs, code, tuple(needs), payload=payload, published=(table,))
 
     @remembered
     def figures(self) -> Step:
@@ -65,12 +78,13 @@ class Plan(ReportSteps):
             "targets": list(self.study.targets),
             "intermediates": self._rows(),
         }
-        payload = {"tables": str(self.root / "tables"), "figures": str(self.root / "figures")}
+        figures = self.root.joinpath("figures", *self.part)
+        payload = {"tables": str(self.tables), "figures": str(figures)}
         code = self._code("figures", "xstilts.analysis.figures")
         names = (f"{name}.{suffix}" for name in FIGURES for suffix in report.figure_formats)
-        published = tuple(str(self.root / "figures" / name) for name in names)
+        published = self._published("figures", names)
         inputs = {"tables": tables.digest}
-        return self._step("figures", (), slice_, inputs, code, (tables,), payload=payload, published=published)
+        return self._step("figures", self.part, slice_, inputs, code, (tables,), payload=payload, published=published)
 
     @remembered
     def verify(self, what: Literal["published", "baseline"]) -> Step:
@@ -101,14 +115,19 @@ class Plan(ReportSteps):
         Raises:
             UserError: the study has no such step.
         """
+        found = self.find(phase, folders)
+        if found is None:
+            raise UserError(f"study {self.study.study!r} has no step {'/'.join((phase, *folders))}")
+        return found
+
+    def find(self, phase: Phase, folders: tuple[str, ...]) -> Step | None:
+        """The step at a place in the results, if this plan has one there."""
         self._build()
         if phase == "submission":
             self.submissions()
         if phase in REPORTED:
             self.report()
-        if (phase, folders) not in self._steps:
-            raise UserError(f"study {self.study.study!r} has no step {'/'.join((phase, *folders))}")
-        return self._steps[phase, folders]
+        return self._steps.get((phase, folders))
 
     def folder(self, phase: Phase) -> str:
         """Folder of a phase below the study's."""
@@ -166,7 +185,7 @@ class Plan(ReportSteps):
 
     def wanted(self, step: Step) -> bool:
         """A study that trains nothing has no overlap to tell of."""
-        return step.phase != "overlap" or next(self._trainings(), None) is not None
+        return step.phase != "overlap" or next(self._trainings(self.intermediates), None) is not None
 
     def _build(self) -> None:
         if self._built:
@@ -175,6 +194,8 @@ class Plan(ReportSteps):
         for backbone in self.study.backbones:
             for intermediate in self.intermediates:
                 for group in self.train_sets():
+                    if group == ENCODER and self.arms[intermediate].like:
+                        continue  # the predictions of the row that it is like
                     for seeds in self.seeds(intermediate, group):
                         self.predict(backbone, intermediate, group, seeds)
         self.figures()
@@ -189,6 +210,8 @@ def notices(plan: Plan) -> None:
     if plan.study.data.selection_dev == "paper":
         told = "QA checkpoints are chosen on published dev sets, which are TyDiQA's test and hold XQuAD's passages"
         print(f"xstilts: data.selection_dev: paper: {told}", file=sys.stderr)
+    for name, reason in plan.reduced.items():
+        print(f"xstilts: intermediate {name!r} does without {reason}", file=sys.stderr)
     if moving := sorted({name for _, name, revision in plan.repositories() if not is_commit(revision)}):
         shown = ", ".join(moving[:3]) + (f" and {len(moving) - 3} more" if len(moving) > 3 else "")
         print(f"xstilts: unpinned: {shown}; record commits with `python -m xstilts.lock`", file=sys.stderr)

@@ -32,6 +32,7 @@ SELECTION = ("selection.csv", "layers.csv")
 SIGNIFICANCE = ("significance.csv", "averages.csv", "runs.csv", "best_models.csv", "retrieval.csv")
 REPORT = ("report.html", "main_table.md", "main_table.tex", "comparison.csv")
 FIGURES = ("deltas-dev", "deltas-test", "per-language-dev", "per-language-test")
+Scope = Literal["matrix", "baselines", "all"]
 Phase = Literal[
     "world",
     "preflight",

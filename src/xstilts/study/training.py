@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from xstilts import config, tasks
 from xstilts.errors import ConfigError
 from xstilts.files import RECORD
-from xstilts.schema.training import BackboneTraining, Hyperparameters, Selection
+from xstilts.schema.arms import MLM, Intermediate, TaskUse
+from xstilts.schema.training import BackboneTraining, Hyperparameters, Optimization, Selection
 from xstilts.study.data import DataSteps
 from xstilts.study.grid import remembered
 from xstilts.study.step import MODEL_FILES, NONE, TRAINED_FILES, Part, Seeds, Step
@@ -61,24 +64,104 @@ class TrainingSteps(DataSteps):
     @remembered
     def intermediate(self, backbone: str, name: str, seed: int) -> Step:
         """Phase 2: one intermediate, from the backbone."""
-        use = self.intermediates[name].tasks[0]
+        arm = self.arms[name]
+        hypers = config.mixed_hyperparameters(self.study, arm)
+        bearing = [_in_mixture(arm, use, hyper) for use, hyper in zip(arm.tasks, hypers, strict=True)]
+        told = [self._told("intermediate", use, hyper) for use, hyper in zip(arm.tasks, bearing, strict=True)]
+        slice_, code = self._phase2(arm, told)
         folders = (backbone, name, Seeds(seed, None).folder)
-        start = self.backbone(backbone)
-        return self._training("intermediate", folders, use.task, self._datasets_of(use), backbone, start, seed)
+        return self._training("intermediate", folders, slice_, code, told, backbone, self.backbone(backbone), seed)
+
+    def _phase2(self, arm: Intermediate, told: list[_Told]) -> tuple[dict[str, Any], list[str]]:
+        """What an intermediate is beside its data and start, and the code that only it reaches."""
+        control = {"shuffled": True} if arm.control == "shuffled_labels" else {}
+        control |= {"mlm_only": True} if arm.control == "mlm_only" else {}
+        code = [*(["xstilts.training.shuffling"] if arm.control == "shuffled_labels" else [])]
+        if arm.mlm:
+            code += ["xstilts.training.masking", "xstilts.models.masked_lm"]
+        if len(told) == 1 and not arm.mlm:
+            return {**told[0].slice, **control}, code
+        mixture = {} if arm.control == "mlm_only" else _bearing_mixture(arm)
+        common = {key: told[0].slice["hyper"][key] for key in Optimization.model_fields}
+        return {"tasks": [one.slice for one in told], "mixture": mixture, "hyper": common, **control}, code
 
     def encoder(self, backbone: str, intermediate: str, seed: int | None) -> Step:
         """The checkpoint that phase 3 starts from."""
-        if intermediate == NONE or seed is None:
+        name = self.trained_as(intermediate)
+        if name == NONE or seed is None:
             return self.backbone(backbone)
-        return self.intermediate(backbone, intermediate, seed)
+        return self.intermediate(backbone, name, seed)
 
     @remembered
     def finetune(self, backbone: str, intermediate: str, train_set: str, seeds: Seeds) -> Step:
         """Phase 3: one train set, from an intermediate's encoder."""
+        change = self.arms[intermediate].finetune
+        hyper = _longer(config.hyperparameters(self.study, "finetune", train_set), change.length)
+        if not change.learning_rates:
+            return self._finetune(backbone, intermediate, train_set, seeds, seeds.folder, hyper)
+        tried = []
+        for rate in change.learning_rates:
+            one = hyper.model_copy(update={"learning_rate": rate})
+            tried.append(self._finetune(backbone, intermediate, train_set, seeds, f"{seeds.folder}-lr{rate:g}", one))
+        return self._best_of(tried, (backbone, intermediate, train_set, seeds.folder), hyper)
+
+    def _finetune(
+        self, backbone: str, intermediate: str, train_set: str, seeds: Seeds, last: str, hyper: Hyperparameters
+    ) -> Step:
+        told = self._told("finetune", TaskUse(task=train_set), hyper)
         start = self.encoder(backbone, intermediate, seeds.intermediate)
-        datasets = tasks.get(train_set).datasets or (train_set,)
-        folders = (backbone, intermediate, train_set, seeds.folder)
-        return self._training("finetune", folders, train_set, datasets, backbone, start, seeds.finetune or 0)
+        folders = (backbone, intermediate, train_set, last)
+        return self._training("finetune", folders, told.slice, [], [told], backbone, start, seeds.finetune or 0)
+
+    def _best_of(self, tried: list[Step], folders: tuple[str, ...], hyper: Hyperparameters) -> Step:
+        """The one of several fine-tunes that is best on English dev."""
+        task = tasks.get(folders[2])
+        dev, paths, steps = self._data(self._dev_parts(TaskUse(task=task.name)), "dev")
+        if not dev:
+            problem = f"a grid is chosen on English dev, and {task.name} has none"
+            raise ConfigError(f"intermediates.{folders[1]}.finetune.learning_rates", problem, "give it a dev part")
+        lengths = ("max_length", *(WINDOWS + DECODING if task.kind == "span" else ()))
+        given = hyper.model_dump(mode="json")
+        slice_ = {
+            "task": task.name,
+            "kind": task.kind,
+            "criterion": task.criterion,
+            "hyper": {key: given[key] for key in lengths} | {"selection": {"checkpoint": "last"}},
+            "learning_rates": [step.slice["hyper"]["learning_rate"] for step in tried],
+            "precision": self.study.compute.precision,
+        }
+        payload = {"candidates": [str(step.directory) for step in tried], "dev": paths, "compute": self._compute()}
+        inputs = {f"candidate:{k}": step.digest for k, step in enumerate(tried)} | dev
+        code = self._code("finetune", "xstilts.training.choose", *_task_modules(task, True))
+        needs = (*tried, *dict.fromkeys(steps))
+        return self._step("finetune", folders, slice_, inputs, code, needs, files=TRAINED_FILES, payload=payload)
+
+    def _told(self, phase: Literal["intermediate", "finetune"], use: TaskUse, hyper: Hyperparameters) -> _Told:
+        """One task of a training."""
+        task, compute = tasks.get(use.task), self.study.compute
+        split(hyper.batch, compute.ranks, compute.micro_batch)  # must divide exactly
+        selects = "best" in hyper.selection.rules and bool(task.criterion)
+        oracle = self._oracle_parts(use.task) if "oracle" in hyper.selection.rules else []
+        train, train_paths, train_steps = self._data(self._train_parts(use), "train")
+        dev, dev_paths, dev_steps = self._data(self._dev_parts(use) if selects else (), "dev")
+        slice_ = {
+            "task": use.task,
+            "kind": task.kind,
+            "labels": task.labels,
+            "criterion": task.criterion if selects or oracle else None,
+            "hyper": _bearing(hyper, task),
+        }
+        if use.task == MLM:
+            slice_["text"] = self.study.mlm.model_dump(mode="json", exclude={"languages"})
+        payload = {
+            "phase": phase,
+            "train": train_paths,
+            "dev": dev_paths,
+            "target_dev": {f"{target}/{p.language}": self._path(dataset, p) for target, dataset, p in oracle},
+        }
+        inputs = {**train, **dev, **{f"dev.{p.language}:{dataset}": p.digest for _, dataset, p in oracle}}
+        needs = (*train_steps, *dev_steps, *(self.prepare(dataset) for _, dataset, _ in oracle))
+        return _Told(slice_, inputs, payload, needs, _task_modules(task, selects or bool(oracle)))
 
     def selection(self, train_set: str) -> Selection:
         """Which checkpoints of a fine-tuning are kept."""
@@ -107,45 +190,42 @@ class TrainingSteps(DataSteps):
         self,
         phase: Literal["intermediate", "finetune"],
         folders: tuple[str, ...],
-        name: str,
-        datasets: tuple[str, ...],
+        defined: dict[str, Any],
+        modules: list[str],
+        told: list[_Told],
         backbone: str,
         start: Step,
         seed: int,
     ) -> Step:
-        task = tasks.get(name)
-        hyper = config.hyperparameters(self.study, phase, name)
-        split(hyper.batch, self.study.compute.ranks, self.study.compute.micro_batch)  # must divide exactly
-        rules = hyper.selection.rules
-        selects = "best" in rules
-        oracle = self._oracle_parts(name) if "oracle" in rules else []
-        train, train_paths, train_steps = self._data(datasets, "train")
-        dev, dev_paths, dev_steps = self._data(datasets if selects else (), "dev")
+        pooled = any(one.slice["kind"] in _POOLED for one in told)
         slice_ = {
-            "task": name,
-            "kind": task.kind,
-            "labels": task.labels,
-            "criterion": task.criterion if selects or oracle else None,
-            "hyper": _bearing(hyper, task),
-            "backbone": {"pooling": self.study.backbones[backbone].pooling if task.kind in _POOLED else "cls"},
+            **defined,
+            "backbone": {"pooling": self.study.backbones[backbone].pooling if pooled else "cls"},
             "seed": seed,
             "precision": self.study.compute.precision,
         }
-        payload = {
-            "phase": phase,
-            "checkpoint": str(start.directory),
-            "train": train_paths,
-            "dev": dev_paths,
-            "target_dev": {f"{target}/{p.language}": self._path(dataset, p) for target, dataset, p in oracle},
-            "compute": self._compute(),
-            "tensorboard": str(self.root.joinpath("tensorboard", phase, *folders)),
-        }
-        oracle_steps = [self.prepare(dataset) for _, dataset, _ in oracle]
-        needs = (start, *dict.fromkeys((*train_steps, *dev_steps, *oracle_steps)))
-        code = self._code(phase, "xstilts.training.run", *_task_modules(task, selects or bool(oracle)))
-        inputs = {"checkpoint": start.digest, **train, **dev}
-        inputs |= {f"dev.{part.language}:{dataset}": part.digest for _, dataset, part in oracle}
+        payload: dict[str, Any] = {"phase": phase, "checkpoint": str(start.directory), "compute": self._compute()}
+        payload["tensorboard"] = str(self.root.joinpath("tensorboard", phase, *folders))
+        parts: dict[str, Any] = {"tasks": [{**one.slice, **one.payload} for one in told]}
+        payload |= parts if "tasks" in defined else told[0].payload
+        inputs = {"checkpoint": start.digest}
+        for one in told:
+            inputs |= one.inputs
+        needs = (start, *dict.fromkeys(step for one in told for step in one.needs))
+        reached = dict.fromkeys((*modules, *(module for one in told for module in one.modules)))
+        code = self._code(phase, "xstilts.training.run", *reached)
         return self._step(phase, folders, slice_, inputs, code, needs, files=TRAINED_FILES, payload=payload)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """One task of a training: its part of the slice, the inputs, the payload, the steps needed and the code."""
+
+    slice: dict[str, Any]
+    inputs: dict[str, str]
+    payload: dict[str, Any]
+    needs: tuple[Step, ...]
+    modules: list[str]
 
 
 def _bearing(hyper: Hyperparameters, task: Task) -> dict[str, Any]:
@@ -167,6 +247,29 @@ def _bearing_selection(selection: Selection) -> dict[str, Any]:
     }
     values = selection.model_dump(mode="json", include={key for key, need in needed.items() if need})
     return {"checkpoint": first, **({"also": also} if also else {}), **values}
+
+
+_BEARING = {"capped": {"cap"}, "temperature": {"cap", "temperature"}, "proportional": set(), "uniform": set()}
+
+
+def _bearing_mixture(arm: Intermediate) -> dict[str, Any]:
+    """The values of a mixture that its rules read."""
+    mixture = arm.mixture
+    keys = {"sampling", "length", *_BEARING[mixture.sampling]}
+    keys |= {"cap", "epochs"} if mixture.length == "capped_counts" else set()
+    return mixture.model_dump(mode="json", include=keys)
+
+
+def _in_mixture(arm: Intermediate, use: TaskUse, hyper: Hyperparameters) -> Hyperparameters:
+    """A task's values, its own length left out where it cannot change the mixture's."""
+    read = use.task != MLM and (arm.mixture.length == "own_epochs" or arm.control == "mlm_only")
+    return hyper if read or len(arm.tasks) == 1 else hyper.model_copy(update={"epochs": 1, "steps": None})
+
+
+def _longer(hyper: Hyperparameters, times: float) -> Hyperparameters:
+    if hyper.steps is not None:
+        return hyper.model_copy(update={"steps": math.ceil(hyper.steps * times)})
+    return hyper.model_copy(update={"epochs": (hyper.epochs or 0) * times})
 
 
 def _task_modules(task: Task, selects: bool) -> list[str]:

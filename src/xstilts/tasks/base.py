@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["pair", "choice", "span", "tagging", "retrieval"]
+Kind = Literal["pair", "choice", "span", "tagging", "retrieval", "mlm"]
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 

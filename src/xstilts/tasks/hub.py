@@ -10,7 +10,7 @@ import datasets
 from xstilts.errors import ConfigError, DataError
 from xstilts.schema.data import UNPINNED, HubSource, expected_rows, is_commit
 from xstilts.tasks.base import Kind
-from xstilts.tasks.formats.part import Part, Place, Row, aligned, choice, pair, span, tagging, value
+from xstilts.tasks.formats.part import Part, Place, Row, aligned, choice, pair, span, tagging, texts, value
 
 Columns = Mapping[str, str]
 Record = Mapping[str, Any]
@@ -21,6 +21,7 @@ _FIELDS: dict[Kind, tuple[str, ...]] = {
     "span": ("id", "context", "question", "answers", "starts"),
     "tagging": ("tokens", "tags"),
     "retrieval": ("foreign", "english"),
+    "mlm": ("text",),
 }
 """Fields for which a dataset of a kind must name a column; others (`id`, `title`, `question`) are optional."""
 
@@ -44,6 +45,10 @@ def read(source: HubSource, kind: Kind, part: Part) -> Iterator[Row]:
     placed = ((Place(name, number), row) for number, row in enumerate(table, start=1))
     if kind == "retrieval":
         return aligned((place, *_pair_of(source.columns, place, row)) for place, row in placed)
+    if kind == "mlm":
+        return texts(
+            part, (line for place, row in placed for line in _text(row, source.columns, "text", place).split("\n"))
+        )
     build = _BUILDERS[kind]
     return (row for place, record in placed if (row := build(part, place, source.columns, record)) is not None)
 

@@ -36,6 +36,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "tagging": pa.schema({"id": _TEXT, "tokens": _TEXTS, "tags": _TEXTS}),
     "retrieval": pa.schema({"side": _TEXT, "id": _TEXT, "text": _TEXT, "gold": _TEXTS}),
+    "mlm": pa.schema({"id": _TEXT, "text": _TEXT}),
 }
 """Columns of a prepared table, by kind: those of the rows in `xstilts.tasks.rows`."""
 
@@ -194,4 +195,5 @@ _LABELS: dict[str, Callable[[Iterable[Any]], Counter[str]]] = {
     "span": _answerable,
     "tagging": _tags,
     "retrieval": _sides,
+    "mlm": lambda _: Counter(),
 }

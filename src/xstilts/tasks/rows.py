@@ -50,3 +50,10 @@ class RetrievalRow(TypedDict):
     id: str
     text: str
     gold: list[str]
+
+
+class TextRow(TypedDict):
+    """A line of plain text."""
+
+    id: str
+    text: str

@@ -23,9 +23,13 @@ def origin(source: Dataset, split: Split) -> Split:
 
 
 def has_part(source: Dataset, split: Split, language: str, *, hub: bool) -> bool:
-    """Does the dataset have this split in this language? Training parts and dev cut from them are English."""
+    """Does the dataset have this split in this language? A training part in another language is a translation."""
     published = origin(source, split)
-    if published == "train" and language != ENGLISH:
+    if (
+        published == "train"
+        and language != ENGLISH
+        and (split != "train" or not _translated(source, language, hub=hub))
+    ):
         return False
     if published == "dev" and language in source.without_dev:
         return False
@@ -38,6 +42,20 @@ def _on_hub(hub: HubSource, language: str) -> bool:
     """Has the hub's copy the language, as far as the config says?"""
     named = (hub.languages, hub.language_prefix or None, hub.config if isinstance(hub.config, dict) else None)
     return all(language in known for known in named if known is not None)
+
+
+def _translated(source: Dataset, language: str, *, hub: bool) -> bool:
+    """Has it training data in the language: a configuration, ids or files that name it, not those of English?"""
+    if hub and source.hub is not None:
+        named = "{lang}" in source.hub.config if isinstance(source.hub.config, str) else True
+        return named or language in source.hub.language_prefix
+    group = group_for(source, "train", language)
+    if group is None:
+        return False
+    given = group.files["train"]
+    return language in (group.languages or ()) or any(
+        "{lang}" in p for p in ((given,) if isinstance(given, str) else given)
+    )
 
 
 def patterns(source: Dataset, split: Split, language: str) -> list[str]:

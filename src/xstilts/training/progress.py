@@ -29,7 +29,8 @@ class Progress(TrainerCallback):
 
     Attributes:
         curve: entries of `step`, `loss` (mean over the steps since the last entry), `learning_rate`, `tokens` and, but
-            for ZeRO stage 0, `grad_norm` (before clipping); or `step`, `dev` for a look at the dev part.
+            for ZeRO stage 0, `grad_norm` (before clipping); of each of several tasks `loss:<task>`. Or `step`, `dev`
+            for a look at the dev part.
     """
 
     def __init__(self, name: str, batches: MicroBatches) -> None:
@@ -72,6 +73,7 @@ class Progress(TrainerCallback):
             remedy = "lower the learning rate, or train in bf16 or fp32"
             raise UserError(f"the loss is {logs['loss']} at step {state.global_step}; {remedy}")
         known = {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
+        known |= {key: value for key, value in logs.items() if key.startswith("loss:")}
         self.curve.append({"step": state.global_step, **known, "tokens": self._batches.tokens(state.global_step)})
         self._say(state, f"loss {logs['loss']:.4f}")
 

@@ -9,7 +9,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 from xstilts.errors import StartAgainError, UserError
-from xstilts.training.steps import halved, split
+from xstilts.training.steps import fitting, halved
 from xstilts.training.work import Work
 
 _OF_THE_DEVICE = ("device", "ranks", "deepspeed", "activation_checkpointing", "micro_tokens")
@@ -24,7 +24,7 @@ def fitted(job: dict[str, Any], work: Work) -> dict[str, Any]:
     failed = work.too_large(_device(job))
     if not failed:
         return job
-    micro = halved(job["hyper"]["batch"], job["compute"]["ranks"], min(failed))
+    micro = halved(_batch(job), job["compute"]["ranks"], min(failed))
     if micro is None:
         raise UserError(
             "out of memory with one example in a pass; lower max_length, set compute.activation_checkpointing, shard "
@@ -42,9 +42,14 @@ def reduced(error: RuntimeError, job: dict[str, Any], work: Work) -> StartAgainE
     """What to raise instead of an error of the device's memory, now noted; None for any other error."""
     if not (isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)):
         return None
-    micro = split(job["hyper"]["batch"], job["compute"]["ranks"], job["compute"]["micro_batch"])[0]
+    micro = fitting(_batch(job), job["compute"]["ranks"], job["compute"]["micro_batch"])
     work.note_too_large(micro, _device(job))
     return StartAgainError(f"out of memory with {micro} examples in a pass; starting again with fewer")
+
+
+def _batch(job: dict[str, Any]) -> int:
+    """The largest batch of a training's tasks."""
+    return max(int(part["hyper"]["batch"]) for part in job.get("tasks", [job]))
 
 
 def _device(job: dict[str, Any]) -> dict[str, Any]:

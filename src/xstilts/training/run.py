@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -9,36 +10,32 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
 import torch
 
 from xstilts import files, provenance
-from xstilts.errors import ConfigError, DataError, StoppedError, UserError
+from xstilts.errors import ConfigError, StoppedError
 from xstilts.models import checkpoint
 from xstilts.models.encoder import check_length
-from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
-from xstilts.schema.training import Hyperparameters, Rule
-from xstilts.tasks import features
-from xstilts.training import room
-from xstilts.training.batching import Limits, MicroBatches, Order
+from xstilts.schema.arms import MLM
+from xstilts.schema.training import Optimization, Rule
+from xstilts.training import mixing, room
+from xstilts.training.batching import Limits, MicroBatches
+from xstilts.training.inputs import Inputs, TaskData
+from xstilts.training.mixing import Mix
 from xstilts.training.progress import Progress
 from xstilts.training.resume import Keeper, Part, token
-from xstilts.training.selection import ENGLISH, Chosen, Dev, Looks, Weights, criterion
-from xstilts.training.steps import split, total_steps
+from xstilts.training.selection import ENGLISH, Chosen, Dev, Looks, Weights, criterion, mean_of
+from xstilts.training.steps import fitting, split
 from xstilts.training.trainer import TaskTrainer, arguments
 from xstilts.training.watch import Watch
 from xstilts.training.work import Work
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast, TrainerCallback
-
-    from xstilts.tasks.features import Features
-    from xstilts.tasks.features.common import Encoded
+    from transformers import PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
 
 
 def train(job: dict[str, Any]) -> None:
@@ -49,8 +46,11 @@ def train(job: dict[str, Any]) -> None:
     `also/<variant>/` the checkpoints of further rules, likewise. On a CPU the same job gives the same bits.
 
     Args:
-        job: a TrainJob: name, digest, plan, phase, task, kind, labels, criterion, hyper, backbone, seed, precision,
-            checkpoint, train, dev, target_dev (`target/language`: path; for the oracle), compute, output, work.
+        job: a TrainJob: name, digest, plan, phase, hyper, backbone, seed, precision, checkpoint, compute, output, work;
+            and task, kind, labels, criterion, train, dev, target_dev (`target/language`: path; for the oracle), or of
+            several tasks `mixture` and under `tasks` the same of each, with its own `hyper` (the job's holds for all).
+            The task `mlm` has `text` besides. `shuffled` puts labels in random order; `mlm_only` takes the other
+            tasks' steps for MLM.
 
     Raises:
         UserError: something in the job or its files that a user can mend.
@@ -69,12 +69,10 @@ def train(job: dict[str, Any]) -> None:
 
 
 def _train(job: dict[str, Any], work: Work, started: float) -> None:
-    hyper = Hyperparameters.model_validate(job["hyper"])
     start = Path(job["checkpoint"])
     tokenizer = checkpoint.load_tokenizer(start)
-    part = _training_part(job, hyper, tokenizer)
-    model = _model(job, hyper, start, part.labels)
-    run = _Run(job, hyper, tokenizer, part, model, work, started)
+    mix = mixing.prepare(job, tokenizer)
+    run = _Run(job, tokenizer, mix, _model(job, start, mix), work, started)
     run.train()
     run.finish()
 
@@ -120,56 +118,44 @@ def _hide_devices(cpu: bool, ranks: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The training part: inputs, the number of their rows, and the head's labels."""
-
-    features: Features
-    encoded: Sequence[Encoded]
-    rows: int
-    labels: list[str]
-
-
-def _training_part(job: dict[str, Any], hyper: Hyperparameters, tokenizer: PreTrainedTokenizerFast) -> _Part:
-    kind, rows = features.of(job["kind"]), _rows(job["train"], "train")
-    found = kind.labels(rows)
-    labels = list(job["labels"]) or found
-    if strange := sorted(set(found) - set(labels)):
-        problem = f"label {strange[0]!r} is none of the task's ({', '.join(labels)})"
-        raise DataError(job["train"][0], problem, "correct the data, or map the label in the dataset's config")
-    return _Part(kind, kind.encode(rows, tokenizer, hyper, labels), len(rows), labels)
-
-
-def _rows(paths: Sequence[str], split_name: str) -> list[Any]:
-    rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
-    if not rows:
-        where = ", ".join(paths) or "no file"
-        raise UserError(f"{where}: the {split_name} part has no rows; check the dataset's source and limits")
-    return rows
-
-
 def _first_of_each(paths: Sequence[str], examples: int | None) -> list[Any]:
     """The first dev examples, as many from each of a task's datasets (ANLI+ has five), or all of them."""
     if examples is None or not paths:
-        return _rows(paths, "dev")
-    return [row for path in paths for row in _rows([path], "dev")[: math.ceil(examples / len(paths))]]
+        return mixing.rows(paths, "dev")
+    return [row for path in paths for row in mixing.rows([path], "dev")[: math.ceil(examples / len(paths))]]
 
 
-def _model(job: dict[str, Any], hyper: Hyperparameters, start: Path, labels: Sequence[str]) -> TaskModel:
+def _model(job: dict[str, Any], start: Path, mix: Mix) -> TaskModel:
     encoder = checkpoint.load_encoder(start)
     if job["compute"]["activation_checkpointing"]:
         encoder.activation_checkpointing_enable({"use_reentrant": False})
-    check_length(encoder.config, hyper.max_length, f"recipe.{job['phase']}.{job['task']}.max_length")
-    model = TaskModel(encoder, [HeadSpec(job["task"], job["kind"], tuple(labels), job["backbone"]["pooling"])])
+    for data in mix.tasks:
+        check_length(encoder.config, data.hyper.max_length, f"recipe.{job['phase']}.{data.task}.max_length")
+    model = TaskModel(encoder, [data.head(job["backbone"]["pooling"]) for data in mix.tasks])
+    _take_masked_lm_head(job, model, start)
     if not model.packed:
         kind = encoder.config.model_type
         print(f"{job['name']}: {kind} computes with padding, in passes of like lengths", file=sys.stderr)
     return model
 
 
-def _limits(batch: int, compute: dict[str, Any], packed: bool) -> Limits:
+def _take_masked_lm_head(job: dict[str, Any], model: TaskModel, start: Path) -> None:
+    """MLM goes on with the head that the backbone was pretrained with, unless a fresh one is wanted."""
+    part = next((part for part in mixing.parts(job) if part["task"] == MLM), None)
+    if part is None:
+        return
+    masked_lm = importlib.import_module("xstilts.models.masked_lm")
+    masked_lm.check(model.encoder.config, start)
+    if part["text"]["head"] == "backbone":
+        masked_lm.load(model.heads[MLM], start)
+
+
+def _limits(batches: Sequence[int], compute: dict[str, Any], packed: bool) -> Limits:
     """What a forward pass may hold; a GPU wastes more on a small pass than a CPU."""
-    micro = split(batch, compute["ranks"], compute["micro_batch"])[0]
+    # Once memory has halved it, the limit divides the largest of several batches, perhaps not the others.
+    micro = max(fitting(batch, compute["ranks"], compute["micro_batch"]) for batch in batches)
+    if len(batches) == 1:
+        micro = split(batches[0], compute["ranks"], compute["micro_batch"])[0]
     return Limits(micro, compute["micro_tokens"], packed, pass_cost=100 if compute["device"] == "cpu" else 2000)
 
 
@@ -179,40 +165,54 @@ class _Run:
     def __init__(
         self,
         job: dict[str, Any],
-        hyper: Hyperparameters,
         tokenizer: PreTrainedTokenizerFast,
-        part: _Part,
+        mix: Mix,
         model: TaskModel,
         work: Work,
         started: float,
     ) -> None:
-        self._job, self._hyper, self._tokenizer, self._part, self._work = job, hyper, tokenizer, part, work
-        self._started = started
-        compute, steps = job["compute"], total_steps(len(part.encoded), hyper)
-        args = arguments(hyper, compute, steps=steps, seed=job["seed"], precision=job["precision"], work=work.scratch)
-        args.run_name = job["name"]
-        os.environ["TENSORBOARD_LOGGING_DIR"] = job["tensorboard"]
-        self._batches = MicroBatches(
-            lengths=[encoded["tokens"] for encoded in part.encoded],
-            order=Order(len(part.encoded), job["seed"]),
-            steps=steps,
-            batch=hyper.batch,
-            limits=_limits(hyper.batch, compute, model.packed),
-            ranks=args.world_size,
-            rank=args.process_index,
-        )
+        self._job, self._tokenizer, self._mix, self._work, self._started = job, tokenizer, mix, work, started
+        common = {key: value for key, value in job["hyper"].items() if key in Optimization.model_fields}
+        self._optimization = Optimization.model_validate(common)
+        inputs, compute = Inputs(mix.tasks, tokenizer.pad_token_id), job["compute"]
+        self._batches = self._micro_batches(inputs, model.packed)
         self._progress = Progress(job["name"], self._batches)
         self._looks = self._selection()
         looks = {"looks": self._looks} if self._looks else {}
         parts: dict[str, Part] = {"progress": self._progress, **looks}
         shape = {key: compute[key] for key in ("device", "ranks", "deepspeed")}
-        watch = Watch(work, compute["state_minutes"], first=args.process_index == 0)
+        watch = Watch(work, compute["state_minutes"], first=_first_rank())
         self._keeper = Keeper(work, watch, shape, parts, started)
         callbacks: list[TrainerCallback] = [self._progress, *looks.values(), self._keeper]
-        self.trainer = TaskTrainer(model, args, part.encoded, self._collate, self._batches, callbacks)
+        self.trainer = TaskTrainer(model, self._arguments(), inputs, self._batches, callbacks)
         self._keeper.trainer = self.trainer
         if self._looks:
             self._looks.trainer = self.trainer
+
+    def _micro_batches(self, inputs: Inputs, packed: bool) -> MicroBatches:
+        compute, batches = self._job["compute"], [data.hyper.batch for data in self._mix.tasks]
+        return MicroBatches(
+            inputs.lengths(),
+            self._mix.schedule,
+            _limits(batches, compute, packed),
+            ranks=compute["ranks"],
+            rank=int(os.environ.get("RANK", "0")),
+        )
+
+    def _arguments(self) -> TrainingArguments:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = self._job["tensorboard"]
+        made = arguments(
+            self._optimization,
+            self._job["compute"],
+            steps=self._mix.schedule.steps,
+            examples=max(self._mix.schedule.batches) // self._job["compute"]["ranks"],
+            heads=len(self._mix.tasks),
+            seed=self._job["seed"],
+            precision=self._job["precision"],
+            work=self._work.scratch,
+        )
+        made.run_name = self._job["name"]
+        return made
 
     def train(self) -> None:
         """Train to the end, from where an earlier attempt stopped if there was one.
@@ -226,24 +226,23 @@ class _Run:
         with self._keeper.watch.listening():
             self.trainer.train(resume_from_checkpoint=state)
 
-    def _collate(self, batch: Sequence[Encoded]) -> dict[str, torch.Tensor]:
-        return self._part.features.collate(batch, self._tokenizer.pad_token_id)
-
     def _selection(self) -> Looks | None:
-        chosen = self._hyper.selection
+        chosen, told = self._optimization.selection, mixing.parts(self._job)
         if chosen.rules == ("last",):
             return None
-        parts = {ENGLISH: self._job["dev"]} if "best" in chosen.rules else {}
-        parts |= {name: [path] for name, path in self._job["target_dev"].items()}
-        return Looks(
-            {name: self._dev(paths).score for name, paths in parts.items()}, chosen, self._work.scratch, self._progress
-        )
+        data = {one.task: one for one in self._mix.tasks}
+        english = [self._dev(part, data[part["task"]], part["dev"]) for part in told if part["criterion"]]
+        judges = {ENGLISH: mean_of(english)} if "best" in chosen.rules else {}
+        for part in told:
+            for name, path in part.get("target_dev", {}).items():
+                judges[name] = self._dev(part, data[part["task"]], [path]).score
+        return Looks(judges, chosen, self._work.scratch, self._progress)
 
-    def _dev(self, paths: Sequence[str]) -> Dev:
-        rows, kind = _first_of_each(paths, self._hyper.selection.examples), self._part.features
-        encoded = kind.encode(rows, self._tokenizer, self._hyper, self._part.labels)
-        measure, pad = criterion(self._job["criterion"]), self._tokenizer.pad_token_id
-        return Dev(kind, rows, encoded, self._part.labels, self._hyper, measure, pad)
+    def _dev(self, part: dict[str, Any], data: TaskData, paths: Sequence[str]) -> Dev:
+        rows = _first_of_each(paths, self._optimization.selection.examples)
+        encoded = data.features.encode(rows, self._tokenizer, data.hyper, data.labels)
+        measure, pad = criterion(part["criterion"]), self._tokenizer.pad_token_id
+        return Dev(data.task, data.features, rows, encoded, data.labels, data.hyper, measure, pad)
 
     def finish(self) -> None:
         """Publish the selected weights; to be called by all ranks, for they may have to gather them.
@@ -251,7 +250,7 @@ class _Run:
         Raises:
             StoppedError: a newer attempt has taken over, and will publish.
         """
-        selection = self._hyper.selection
+        selection = self._optimization.selection
         last = self.trainer.weights() if "last" in selection.rules else {}
         if not self.trainer.is_world_process_zero():
             return
@@ -269,10 +268,8 @@ class _Run:
             lines = (json.dumps(entry) + "\n" for entry in self._progress.curve)
             files.write_text(staging / "log.jsonl", "".join(lines))
             measured = {
-                "rows": self._part.rows,
-                "encoded": len(self._part.encoded),
+                **self._mix.measured(self._batches, chosen.steps),
                 "steps": chosen.steps,
-                "epochs": round(chosen.steps * self._hyper.batch / len(self._part.encoded), 4),
                 "tokens": self._batches.tokens(chosen.steps),
                 **chosen.facts(rule),
                 "also": also,
@@ -283,7 +280,7 @@ class _Run:
             files.write_json(staging / files.RECORD, provenance.record(self._job, self._started, **measured))
 
     def _save(self, weights: Weights, directory: Path) -> None:
-        checkpoint.save(self.trainer.task_model, weights, self._job["task"], self._tokenizer, directory)
+        checkpoint.save(self.trainer.task_model, weights, self._tokenizer, directory)
 
     def _publish_also(self, rule: Rule, chosen: Chosen, folder: Path) -> Any:
         """Write the checkpoint of a further rule, the oracle's being several; returns what the record says of it."""

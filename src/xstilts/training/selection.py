@@ -42,13 +42,15 @@ def criterion(name: str) -> Criterion:
 
 @dataclass(frozen=True)
 class Dev:
-    """The dev part as a training sees it.
+    """The dev part of a task as a training sees it.
 
     Attributes:
+        task: whose head predicts.
         rows, encoded: prepared rows and their inputs.
         pad_id: the tokenizer's padding token.
     """
 
+    task: str
     features: Features
     rows: Sequence[Any]
     encoded: Sequence[Encoded]
@@ -74,7 +76,12 @@ class Dev:
         batch = [self.encoded[i] for i in where]
         tensors = {key: value.to(device) for key, value in self.features.collate(batch, self.pad_id).items()}
         del tensors["labels"]
-        return self.features.decode(model(**tensors)["logits"], batch, self.hyper)
+        return self.features.decode(model(**tensors, task=self.task)["logits"], batch, self.hyper)
+
+
+def mean_of(devs: Sequence[Dev]) -> Judge:
+    """The mean of the tasks' criteria, each counting the same, as in jiant."""
+    return lambda model, device: sum(dev.score(model, device) for dev in devs) / len(devs)
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,7 @@ class Looks(TrainerCallback):
         for name, score in _agreed(scores, args).items():
             if name == ENGLISH:
                 self._progress.look(state, score)
-                self.trainer.log({"dev": score})
+                self._tell(score, control)
             if name not in self.best or score > self.best[name].score:
                 self.best[name] = Look(step, score)
         if "average" in self._selection.rules:
@@ -126,6 +133,12 @@ class Looks(TrainerCallback):
         self._keep(state)
         if self._out_of_patience(step):
             control.should_training_stop = True
+
+    def _tell(self, score: float, control: TrainerControl) -> None:
+        """Tell trackers; the Trainer takes any log for the entry of the step's loss, which is still to come."""
+        entry = control.should_log
+        self.trainer.log({"dev": score})
+        control.should_log = entry
 
     def _out_of_patience(self, step: int) -> bool:
         chosen = self._selection

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from xstilts.errors import ConfigError
+from xstilts.schema.arms import Mixture
 from xstilts.schema.training import Hyperparameters
 
 
@@ -35,6 +37,12 @@ def halved(batch: int, ranks: int, micro_batch: int | None) -> int | None:
     return max((n for n in range(1, micro // 2 + 1) if micro * passes % n == 0), default=None)
 
 
+def fitting(batch: int, ranks: int, micro_batch: int | None) -> int:
+    """Examples per device and forward pass: the most that divide a device's share and are not over the limit."""
+    share = batch // ranks
+    return max(n for n in range(1, min(micro_batch or share, share) + 1) if share % n == 0)
+
+
 def _nearest(number: int, wish: int) -> str:
     """The divisors of `number` next to `wish`."""
     divisors = [n for n in range(1, number + 1) if number % n == 0]
@@ -48,3 +56,49 @@ def total_steps(inputs: int, hyper: Hyperparameters) -> int:
         assert hyper.steps is not None
         return hyper.steps
     return math.ceil(hyper.epochs * inputs / hyper.batch)
+
+
+def rates(sizes: Sequence[int], mixture: Mixture) -> list[float]:
+    """Share of the steps that train each task: min(e, K) / sum of min(e, K), or another rule of `Mixture.sampling`.
+
+    Args:
+        sizes: examples of each task.
+    """
+    weights = [_weight(size, mixture) for size in sizes]
+    return [weight / sum(weights) for weight in weights]
+
+
+def _weight(size: int, mixture: Mixture) -> float:
+    capped = min(size, mixture.cap)
+    by_rule: dict[str, float] = {
+        "capped": capped,
+        "proportional": size,
+        "uniform": 1,
+        "temperature": capped ** (1 / mixture.temperature),
+    }
+    return by_rule[mixture.sampling]
+
+
+def mixed_steps(sizes: Sequence[int], shares: Sequence[float], alone: Sequence[int | None], mixture: Mixture,
+                batches: Sequence[int]) -> int:  # fmt: skip
+    """Optimizer steps of a training that mixes tasks.
+
+    own_epochs: the steps that the tasks take alone, in sum, so that a lone task beside MLM keeps its epochs and MLM's
+    steps come on top. capped_counts: `epochs` passes over min(e, cap) examples of every task, in its own batches.
+
+    Args:
+        sizes: examples of each task.
+        shares: its rate.
+        alone: steps that it takes alone; None for MLM.
+        batches: its examples per step.
+    """
+    if mixture.length == "capped_counts":
+        passes = (min(size, mixture.cap) / batch for size, batch in zip(sizes, batches, strict=True))
+        return _whole(mixture.epochs * sum(passes))
+    own = [(share, steps) for share, steps in zip(shares, alone, strict=True) if steps is not None]
+    return _whole(sum(steps for _, steps in own) / sum(share for share, _ in own))
+
+
+def _whole(steps: float) -> int:
+    """Steps rounded up, but not for the last bits of a sum."""
+    return math.ceil(round(steps, 6))

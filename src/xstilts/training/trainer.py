@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,10 +16,9 @@ from transformers.utils import WEIGHTS_NAME
 from typing_extensions import override
 
 from xstilts.errors import ConfigError
-from xstilts.schema.training import DeepSpeed, Hyperparameters
-from xstilts.tasks.features.common import Encoded
+from xstilts.schema.training import DeepSpeed, Optimization
 from xstilts.training.batching import MicroBatches
-from xstilts.training.steps import split
+from xstilts.training.inputs import Inputs
 
 if TYPE_CHECKING:
     from xstilts.models.task_model import TaskModel
@@ -29,21 +28,30 @@ LOOKS = 100
 
 
 def arguments(
-    hyper: Hyperparameters, compute: dict[str, Any], *, steps: int, seed: int, precision: str, work: Path
+    hyper: Optimization,
+    compute: dict[str, Any],
+    *,
+    steps: int,
+    examples: int,
+    heads: int,
+    seed: int,
+    precision: str,
+    work: Path,
 ) -> TrainingArguments:
     """The Trainer's arguments for a training.
 
     Args:
         compute: the job's `compute`.
         steps: optimizer steps.
+        examples: of a rank and step, at most.
+        heads: number of tasks; a step trains the head of one.
         work: directory for what the Trainer writes.
     """
     cpu = compute["device"] == "cpu"
-    micro, passes = split(hyper.batch, compute["ranks"], compute["micro_batch"])
     return TrainingArguments(
         output_dir=str(work),
         max_steps=steps,
-        per_device_train_batch_size=micro * passes,
+        per_device_train_batch_size=examples,
         learning_rate=hyper.learning_rate,
         lr_scheduler_type="constant_with_warmup" if hyper.schedule == "constant" else hyper.schedule,
         warmup_steps=hyper.warmup,
@@ -64,7 +72,7 @@ def arguments(
         log_level="error",
         remove_unused_columns=False,
         dataloader_pin_memory=not cpu,
-        ddp_find_unused_parameters=False,
+        ddp_find_unused_parameters=heads > 1,
         **_devices(compute, precision),
     )
 
@@ -102,13 +110,13 @@ def _devices(compute: dict[str, Any], precision: str) -> dict[str, Any]:
     return {}
 
 
-class _Passes(Dataset[list[Encoded]]):
+class _Passes(Dataset[list[Any]]):
     """Inputs, looked up by the passes of a step."""
 
-    def __init__(self, inputs: Sequence[Encoded]) -> None:
+    def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
 
-    def __getitem__(self, examples: list[int]) -> list[Encoded]:
+    def __getitem__(self, examples: list[int]) -> list[Any]:
         return [self._inputs[i] for i in examples]
 
     def __len__(self) -> int:
@@ -116,38 +124,40 @@ class _Passes(Dataset[list[Encoded]]):
 
 
 class TaskTrainer(Trainer):
-    """Trains a `TaskModel` on encoded inputs.
+    """Trains a `TaskModel` on encoded inputs, each step on one task.
 
     To the Trainer a step is one batch; its forward passes, whose number may differ from step to step, are made here.
     The loss of a step is the sum over its labelled items divided by their number, both over all passes and ranks:
-    neither the split of a batch nor its padding changes it.
+    neither the split of a batch nor its padding changes it. A head that a step does not use has a gradient of zero
+    there, not none (as in jiant, and as DeepSpeed does it): Adam's momentum still moves it.
 
     Args:
         inputs: all training inputs.
-        collate: makes a batch of some of them.
-        batches: which, and in which order.
+        batches: which of them, and in which order.
     """
 
     def __init__(
         self,
         model: TaskModel,
         args: TrainingArguments,
-        inputs: Sequence[Encoded],
-        collate: Callable[[list[Encoded]], dict[str, torch.Tensor]],
+        inputs: Inputs,
         batches: MicroBatches,
         callbacks: list[TrainerCallback],
     ) -> None:
         super().__init__(model=model, args=args, callbacks=callbacks)
         self.remove_callback(PrinterCallback)
         self.task_model = model
-        self._inputs, self._collate, self._batches = inputs, collate, batches
+        self._inputs, self._batches = inputs, batches
+        self._task_sums = TaskLosses(inputs.tasks)
+        if len(inputs.tasks) > 1 and not self.is_deepspeed_enabled:
+            self.add_callback(_ZeroGradients(model))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """This rank's steps, each a list of forward passes; the whole training is one epoch to the Trainer."""
         return DataLoader(
             _Passes(self._inputs),
             batch_sampler=self._batches,
-            collate_fn=lambda passes: [self._collate(one) for one in passes],
+            collate_fn=lambda passes: [self._inputs.collate(one) for one in passes],
             pin_memory=self.args.dataloader_pin_memory,
         )
 
@@ -173,7 +183,9 @@ class TaskTrainer(Trainer):
             together = last or self.is_deepspeed_enabled
             with nullcontext() if together else self.accelerator.no_sync(model):
                 losses.append(super().training_step(model, one, num_items_in_batch))
-        return torch.stack(losses).sum()
+        loss = torch.stack(losses).sum()
+        self._task_sums.add(inputs[0]["task"], loss)
+        return loss
 
     def compute_loss(
         self,
@@ -188,6 +200,25 @@ class TaskTrainer(Trainer):
         loss = outputs["loss"] * (self.args.world_size / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
+    def floating_point_ops(self, _inputs: dict[str, Any]) -> int:
+        """None are counted: a step is a list of passes, which the Trainer's estimate does not know."""
+        return 0
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """An entry of the learning curve, with each task's own loss where there are several."""
+        if "loss" in logs and len(self._task_sums.sums) > 1:
+            logs = {**logs, **self._task_losses()}
+        super().log(logs, start_time)
+
+    def _task_losses(self) -> dict[str, float]:
+        """`loss:<task>`: mean over the task's steps since the last entry, for every task that had one."""
+        total = self.accelerator.reduce(self._task_sums.sums.to(self.args.device), reduction="mean").tolist()
+        counts, seen = self._batches.schedule.counts(self.state.global_step), self._task_sums.steps
+        self._task_sums.clear(counts)
+        steps = [now - before for now, before in zip(counts, seen, strict=True)]
+        found = zip(self._inputs.tasks, total, steps, strict=True)
+        return {f"loss:{task}": loss / count for task, loss, count in found if count}
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The weights of a state to go on from, as the Trainer reads them back; DeepSpeed has its own files."""
         if self.args.should_save and not self.is_deepspeed_enabled:
@@ -195,14 +226,17 @@ class TaskTrainer(Trainer):
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             torch.save(self.task_model.state_dict(), Path(output_dir) / WEIGHTS_NAME)
 
-    def losses(self) -> dict[str, float]:
+    def losses(self) -> dict[str, Any]:
         """This rank's losses that are not in the learning curve yet."""
-        return {"sum": float(self._tr_loss), "logged": self._globalstep_last_logged}
+        tasks = {"sums": self._task_sums.sums.tolist(), "steps": self._task_sums.steps}
+        return {"sum": float(self._tr_loss), "logged": self._globalstep_last_logged, "tasks": tasks}
 
-    def load_losses(self, losses: Mapping[str, float]) -> None:
+    def load_losses(self, losses: Mapping[str, Any]) -> None:
         """Take losses back; the Trainer itself forgets them when it goes on from a state."""
         self._tr_loss.fill_(losses["sum"])
-        self._globalstep_last_logged = int(losses["logged"])
+        self._globalstep_last_logged = losses["logged"]
+        self._task_sums.sums = torch.tensor(losses["tasks"]["sums"], device=self.args.device)
+        self._task_sums.steps = losses["tasks"]["steps"]
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The model's weights by name, whole also where they are sharded; to be called by all ranks."""
@@ -213,3 +247,41 @@ class TaskTrainer(Trainer):
         if self.is_deepspeed_enabled:
             return dict(self.accelerator.get_state_dict(self.model_wrapped) or {})
         return self.task_model.state_dict()
+
+
+class TaskLosses:
+    """Each task's losses since the last entry of the learning curve.
+
+    Attributes:
+        sums: by task, over its steps.
+        steps: how many steps each task had had at the last entry.
+    """
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        self._place = {task: k for k, task in enumerate(tasks)}
+        self.sums = torch.zeros(len(tasks))
+        self.steps = [0] * len(tasks)
+
+    def add(self, task: str, loss: torch.Tensor) -> None:
+        """Take one pass's part of a step's loss."""
+        if self.sums.device != loss.device:
+            self.sums = self.sums.to(loss.device)
+        self.sums[self._place[task]] += loss
+
+    def clear(self, steps: list[int]) -> None:
+        """Begin the next entry."""
+        self.sums.zero_()
+        self.steps = steps
+
+
+class _ZeroGradients(TrainerCallback):
+    """Gives every parameter that a step did not use a gradient of zero."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        """Fill in what is missing."""
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)

@@ -10,9 +10,9 @@ from typing import Any
 
 from xstilts.errors import DataError
 from xstilts.schema.data import Split
-from xstilts.tasks.rows import ChoiceRow, PairRow, RetrievalRow, SpanRow, TaggingRow
+from xstilts.tasks.rows import ChoiceRow, PairRow, RetrievalRow, SpanRow, TaggingRow, TextRow
 
-Row = PairRow | ChoiceRow | SpanRow | TaggingRow | RetrievalRow
+Row = PairRow | ChoiceRow | SpanRow | TaggingRow | RetrievalRow | TextRow
 
 SHIFT = 32
 """How far, in code points, an answer may stand from its `answer_start` and still be repaired.
@@ -236,3 +236,12 @@ def aligned(pairs: Iterable[tuple[Place, str, str]]) -> Iterator[RetrievalRow]:
         yield RetrievalRow(side="foreign", id=str(number), text=foreign.strip(), gold=[str(number)])
     for number, text in enumerate(english):
         yield RetrievalRow(side="english", id=str(number), text=text, gold=[])
+
+
+def texts(part: Part, found: Iterable[str]) -> Iterator[TextRow]:
+    """A row for every text that holds a word; the others are counted."""
+    for text in found:
+        if text.strip():
+            yield TextRow(id=part.position(), text=text.strip())
+        else:
+            part.counts["dropped: blank line"] += 1
