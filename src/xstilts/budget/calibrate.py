@@ -31,7 +31,7 @@ def main() -> None:
     plan = command.plan_of(given.configfile)
     chosen = list(candidates(plan))
     if not chosen:
-        raise UserError("no training has its data and its backbone yet; run `snakemake all_data` first")
+        raise UserError("no training has data and backbone yet; run `snakemake all_data` and `--until backbone` first")
     for step in chosen:
         for steps in given.steps:
             print(f"xstilts: {step.name}, {steps} steps", file=sys.stderr)
