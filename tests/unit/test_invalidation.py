@@ -321,9 +321,12 @@ def remove_stored(copy: Copy) -> None:
 
 
 def pruned(copy: Copy) -> None:
-    """Delete all weights but the backbone's, which are linked in other copies too."""
+    """Delete all weights but the backbone's, before the config is edited."""
+    edited = copy.config
+    copy.configure(REDUCED)
     command(copy, "prune", "--keep", "none")
     assert len(list(copy.results.rglob("*.safetensors"))) == 1
+    copy.configure(edited)
 
 
 DATA = {
@@ -349,6 +352,7 @@ DATA = {
         recipe("finetune", "udpos", learning_rate=5e-4),
         files=remove("data/udpos/*/train.en.parquet"),
     ),
+    "a language less where weights are pruned": Edit(NONE, {"targets": {"udpos": {"languages": ["en"]}}}, files=pruned),
     "pruned weights": Edit(NONE, {"keep_weights": "none"}, files=pruned),
     "pruned weights that a lost prediction needs": Edit(
         ("predict/mini/mnli/udpos/seed-1/udpos/qaa",),

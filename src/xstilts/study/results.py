@@ -146,7 +146,8 @@ class Plan(ReportSteps):
     def reads(self, step: Step) -> list[tuple[Step, str]]:
         """Paths that a step reads, each with the step that writes it.
 
-        Of a dataset they are its record, and what was deleted since: naming every part to Snakemake costs seconds.
+        Of a dataset they are its record, and what was deleted since: naming every part to Snakemake costs seconds. A
+        prediction whose tables are all in the store needs no checkpoint, which may have been pruned.
         """
         if step.phase == "score":
             tables = (step.payload["predictions"], *step.payload["also"].values())
@@ -155,7 +156,8 @@ class Plan(ReportSteps):
             return [(step.needs[0], step.payload["dev"])]
         if step.phase == "report":
             return [(need, path) for need in step.needs for path in need.published]
-        return [(need, path) for need in step.needs for path in self._asked(need)]
+        needs = step.needs[1:] if step.phase == "predict" and _stored(step) else step.needs
+        return [(need, path) for need in needs for path in self._asked(need)]
 
     @remembered
     def _asked(self, need: Step) -> list[str]:
@@ -201,6 +203,12 @@ class Plan(ReportSteps):
         self.figures()
         self.overlap()
         self._contents.save()
+
+
+def _stored(prediction: Step) -> bool:
+    """Are all its tables kept from earlier predictions?"""
+    store = Path(prediction.payload["store"])
+    return all((store / f"{part['digest']}.parquet").exists() for part in prediction.payload["parts"])
 
 
 def notices(plan: Plan) -> None:
