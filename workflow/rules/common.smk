@@ -269,10 +269,10 @@ def asks(phase):
 @cache
 def to_the_end():
     """Step: seconds to the end of the study, by the budget's estimate; nothing in a single job's process."""
-    from xstilts.budget import missing, plan, schedule  # loads numpy
-
     if not workflow.is_main_process:
         return {}
+    from xstilts.budget import missing, plan, schedule  # loads numpy
+
     try:
         jobs = plan.budget(WIDEST, plan.to_run(WIDEST)).jobs()
     except missing.Missing:  # a dry run tells what
