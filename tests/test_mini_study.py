@@ -6,6 +6,7 @@ import csv
 import json
 import signal
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,42 @@ def test_a_config_that_is_changed_and_changed_back_reruns_the_change_only(finish
     assert finished.planned() == {"finetune": 2, "predict_pawsx": 2, "score": 2, "tabulate": 1, "figures": 1}
     finished.configure(SMALL)
     assert finished.planned() == {}
+
+
+def test_the_report_runs_alone_when_it_is_edited(finished: Workspace) -> None:
+    finished.run("report")
+    assert "<h2>Question and answer</h2>" in (finished.results / "report.html").read_text(encoding="utf-8")
+    assert finished.planned("report") == {}
+    finished.configure(SMALL, report={"delta_range": 7})
+    assert finished.planned("report") == {"report": 1}
+    finished.configure(SMALL, report={"oracle": True})
+    assert finished.planned("report") == {"significance": 1, "report": 1}
+    finished.configure(SMALL)
+
+
+def test_snakemake_s_own_report_holds_the_page(finished: Workspace, tmp_path: Path) -> None:
+    finished.run("report", "--report", str(tmp_path / "made.zip"))
+    with zipfile.ZipFile(tmp_path / "made.zip") as archive:
+        (page,) = [name for name in archive.namelist() if name.endswith("/report.html") and "/data/" in name]
+        assert archive.read(page) == (finished.results / "report.html").read_bytes()
+
+
+def test_another_system_becomes_a_row(finished: Workspace) -> None:
+    """Our own test predictions from `mnli`, handed in as another system's: the same row."""
+    finished.run("all_submissions")
+    (made,) = finished.results.glob("submissions/mini/mnli/seed-1/*")
+    finished.configure(SMALL, external={"other": {"predictions": str(made / "predictions")}})
+    finished.run("report")
+    rows = finished.cells()
+    wanted = [r for r in rows if (r["intermediate"], r["split"], r["language"]) == ("mnli", "test", "avg")]
+    own = {(r["target"], r["metric"]): float(r["value"]) for r in wanted if r["variant"] in ("last", "layer1")}
+    other = [r for r in rows if (r["intermediate"], r["language"], r["regime"]) == ("other", "avg", "external")]
+    found = {(r["target"], r["metric"]): float(r["value"]) for r in other}
+    assert {key: own[key] for key in found} == pytest.approx(found)
+    assert {target for target, _ in found} == set(SMALL["targets"])
+    assert "Other systems" in (finished.results / "report.html").read_text(encoding="utf-8")
+    finished.configure(SMALL)
+    finished.run("all_matrix")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])

@@ -103,9 +103,8 @@ def test_nothing_that_selects_can_reach_a_test_split(tmp_path: Path) -> None:
     selecting = [step for step in made.steps() if step.phase in ("intermediate", "finetune")] + [made.select_on_dev()]
     assert {step.phase for step in selecting} == {"intermediate", "finetune", "selection"}
     assert {step.name: reachable(step) for step in selecting if reachable(step)} == {}
-    assert [path for _, path in made.reads(made.select_on_dev())] == [
-        str(tmp_path / "small" / "tables" / "cells-dev.csv")
-    ]
+    read = [Path(path) for _, path in made.reads(made.select_on_dev())]
+    assert read == [made.tabulate().directory / "record.json", tmp_path / "small" / "tables" / "cells-dev.csv"]
     assert reachable(made.significance())  # the guard sees what there is to see
 
 

@@ -160,7 +160,8 @@ def settle():
     at a time anyway.
     """
     workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
-    workflow.scheduling_settings.max_jobs_per_timespan = None
+    if workflow.scheduling_settings is not None:  # `--report` schedules nothing
+        workflow.scheduling_settings.max_jobs_per_timespan = None
     if workflow.is_main_process and workflow.dryrun:
         atexit.unregister(explain_dry_run)
         atexit.register(explain_dry_run)

@@ -32,7 +32,7 @@ for scope in SCOPES:
         input:
             inputs_of("significance", scope),
         output:
-            shown(plan_of(scope).significance().outputs, "Statistics", ".csv"),
+            plan_of(scope).significance().outputs,
         log:
             str(PLAN.root / "logs" / f"{named('significance', scope)}.log"),
         conda:
@@ -60,7 +60,6 @@ for scope in SCOPES:
                 plan_of(scope).report().outputs,
                 "The study on one page",
                 ".html",
-                ".md",
             ),
         log:
             str(PLAN.root / "logs" / f"{named('report', scope)}.log"),

@@ -9,6 +9,7 @@ from typing import Literal
 from xstilts import config, tasks
 from xstilts.config import Study
 from xstilts.errors import UserError
+from xstilts.files import RECORD
 from xstilts.revisions import Revisions
 from xstilts.schema.arms import MLM
 from xstilts.schema.data import is_commit
@@ -152,10 +153,9 @@ class Plan(ReportSteps):
         if step.phase == "score":
             tables = (step.payload["predictions"], *step.payload["also"].values())
             return [(step.needs[0], path) for of_variant in tables for path in of_variant.values()]
-        if step.phase == "selection":
-            return [(step.needs[0], step.payload["dev"])]
-        if step.phase == "report":
-            return [(need, path) for need in step.needs for path in need.published]
+        if step.phase == "selection":  # the table of dev scores, and the receipt that says of which configuration it is
+            made = step.needs[0]
+            return [(made, f"{made.directory}/{RECORD}"), (made, step.payload["dev"])]
         needs = step.needs[1:] if step.phase == "predict" and _stored(step) else step.needs
         return [(need, path) for need in needs for path in self._asked(need)]
 
