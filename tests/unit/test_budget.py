@@ -29,12 +29,14 @@ from xstilts.budget.lengths import Inputs, Part, inputs
 from xstilts.budget.missing import Missing
 from xstilts.budget.plan import Budget, budget, to_run
 from xstilts.budget.report import difference, lines, plain
+from xstilts.budget.statistics import Statistics
 from xstilts.config import load
 from xstilts.errors import UserError
 from xstilts.study import Plan, Step
 from xstilts.tasks.features.span import windows
 
 ONE = {"ranks": 1, "micro_batch": None, "deepspeed": None, "threads": 1}
+ORIGINAL_AND_TRANSLATION = (("mnli", "en"), ("xnli_mt", "qaa"))
 LENGTHS = {"max_length": 64, "doc_stride": 16, "max_query_length": 24}
 
 
@@ -59,6 +61,13 @@ def step_of(made: Budget, name: str) -> Step:
 
 
 # --- data
+
+
+def test_a_translation_has_the_rows_and_lengths_of_its_original(tmp_path: Path) -> None:
+    known = Statistics(plan(tmp_path))
+    (english, german) = (known.parts([f"data/{d}/x/train.{c}.parquet"], None)[0] for d, c in ORIGINAL_AND_TRANSLATION)
+    assert (english.rows, english.origin) == (german.rows, german.origin) == (6000, "shipped")
+    assert english.roles == german.roles  # the mini world's languages have one length
 
 
 def test_windows_of_passages_are_counted_as_they_are_cut() -> None:
