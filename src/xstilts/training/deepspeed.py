@@ -50,7 +50,7 @@ def master_weights(model: nn.Module, optimizer: Any) -> dict[str, torch.Tensor]:
     whole = {half: full for halves, fulls in groups for half, full in zip(halves, fulls, strict=True)}
     return {
         name: (whole[given] if given in whole else safe_get_full_fp32_param(given)).detach().cpu()
-        for name, given in model.named_parameters()
+        for name, given in model.named_parameters(remove_duplicate=False)
     }
 
 
