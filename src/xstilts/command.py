@@ -14,6 +14,7 @@ from xstilts import revisions
 from xstilts.config import deep_merge, load
 from xstilts.errors import UserError
 from xstilts.study import Plan
+from xstilts.study.step import Scope
 
 DEFAULT = Path("config/config.yaml")
 
@@ -25,11 +26,12 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
-def plan_of(configfile: Path, changes: Mapping[str, Any] | None = None) -> Plan:
+def plan_of(configfile: Path, changes: Mapping[str, Any] | None = None, scope: Scope = "matrix") -> Plan:
     """The plan of a config file, in the working directory.
 
     Args:
         changes: values laid over the file's, as Snakemake's `--config` does.
+        scope: the study's rows.
 
     Raises:
         UserError: the file cannot be read as a config.
@@ -39,7 +41,7 @@ def plan_of(configfile: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{configfile}: cannot be read as a config: {error}; name one with --configfile") from None
     study = load(deep_merge(raw, changes or {}))
-    plan = Plan(study, revisions=revisions.read(revisions.path_of(configfile)))
+    plan = Plan(study, revisions=revisions.read(revisions.path_of(configfile)), scope=scope)
     plan.steps()
     return plan
 

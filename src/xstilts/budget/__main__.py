@@ -6,6 +6,7 @@ import argparse
 import csv
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
@@ -14,6 +15,7 @@ from xstilts.budget.missing import Missing
 from xstilts.budget.plan import Budget, budget, prioritised
 from xstilts.budget.report import difference, lines, plain
 from xstilts.errors import UserError
+from xstilts.study.step import Scope
 
 _EPILOG = """With --config, prints what the changed study costs more than the one that stands in the file:
 
@@ -29,11 +31,12 @@ def main() -> None:
     arguments.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="changes, as Snakemake has them"
     )
+    arguments.add_argument("--scope", choices=get_args(Scope), default="matrix", help="rows: default matrix")
     arguments.add_argument("--gpus", type=int, help="GPUs (on a study that runs on CPUs: cores) at once")
     arguments.add_argument("--output", type=Path, help="folder for budget.json, budget.csv and budget.svg")
     given = arguments.parse_args()
-    before = _budget(given.configfile, [], given.gpus)
-    after = _budget(given.configfile, given.config, given.gpus) if given.config else before
+    before = _budget(given, [])
+    after = _budget(given, given.config) if given.config else before
     print("\n".join(lines(after)) or "xstilts: nothing would run")
     if given.config:
         print(f"xstilts: {' '.join(given.config)}: {difference(before, after)}")
@@ -41,10 +44,10 @@ def main() -> None:
         write(after, given.output)
 
 
-def _budget(configfile: Path, changes: list[str], gpus: int | None) -> Budget:
-    plan = command.plan_of(configfile, dict(_change(text) for text in changes))
+def _budget(given: argparse.Namespace, changes: list[str]) -> Budget:
+    plan = command.plan_of(given.configfile, dict(_change(text) for text in changes), given.scope)
     try:
-        return budget(plan, prioritised(plan), gpus)
+        return budget(plan, prioritised(plan), given.gpus)
     except Missing as reason:
         raise UserError(str(reason)) from None
 
