@@ -127,6 +127,13 @@ def test_the_published_table_stands_beside_ours_with_its_source(made: Path) -> N
     assert found["source"].str.contains("2005.13013v1").all()
 
 
+def test_a_row_with_mlm_stands_beside_its_own_printed_row() -> None:
+    arms = {"q": {"block": "single", "mlm": True, "tasks": ["qqp"]}}
+    line = comparison.Line("With MLM", "q", True, {"xnli": (1.0,)})
+    (found,) = comparison.compared([line], arms, "b", "dev")
+    assert (found["published"], found["part"], found["difference"]) == (-0.5, "with MLM", 1.5)
+
+
 def test_printed_rows_are_those_of_the_paper() -> None:
     dev, test = comparison.theirs("dev"), comparison.theirs("test")
     baseline = next(line for line in dev if not line.delta)

@@ -150,9 +150,7 @@ def arms_targets(line: Line) -> list[str]:
 def _printed(line: Line, arms: Arms, split: str) -> Iterator[Published]:
     """The printed numbers of the same intermediate; of test the authors' own baseline alone has a counterpart here."""
     arm = arms[line.name]
-    row = line.name if arm["block"] == "single" else _MULTI.get(line.block, "")
-    if arm["block"] == "single" and len(arm["tasks"]) == 1:
-        row = arm["tasks"][0]
+    row = arm["tasks"][0] if arm["block"] == "single" else _MULTI.get(line.block, "")
     for number in published.numbers():
         if number.source.key != SOURCE or number.split != split:
             continue

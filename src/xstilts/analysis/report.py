@@ -164,7 +164,7 @@ class Report:
         ]
         yield table("Backbones", ["backbone", "model", "revision", "retrieval layer", "precision"], models)
         arms = [
-            Row(name, [Cell(comparison.block(arm), left=True), Cell(", ".join(arm["tasks"]) or "–", left=True)])
+            Row(name, [Cell(comparison.block(arm), left=True), Cell(_told(arm), left=True)])
             for name, arm in self.arms.items()
         ]
         yield table("Rows: what each intermediate trains on", ["intermediate", "part", "tasks"], arms)
@@ -498,7 +498,7 @@ class Report:
                 yield f"{len(flagged)} of {len(origins)} cells are {text} {', '.join(names)}."
 
     def _overlap(self) -> Iterator[str]:
-        path = self.directory / "overlap.csv"
+        path = self.root / "tables" / "overlap.csv"  # one for the whole study, whatever the rows of this page
         if not path.is_file():
             return
         found = pd.read_csv(path, keep_default_na=False)
@@ -524,6 +524,15 @@ def _part(frame: pd.DataFrame, backbone: str, split: str, **more: str) -> pd.Dat
     for column, value in more.items():
         found = found[found[column] == value]
     return found
+
+
+def _told(arm: Mapping[str, Any]) -> str:
+    """What a row trains on, and what sets it apart: `mnli + MLM, shuffled_labels`, `as none, fine-tuned otherwise`."""
+    other = [code for code in arm.get("languages") or () if code != "en"]
+    tasks = " + ".join([*arm["tasks"], *["MLM"] * bool(arm["mlm"])])
+    parts = [tasks, f"in {' '.join(other)}" * bool(other), arm.get("control") or ""]
+    parts.append(f"as {arm['like']}, fine-tuned otherwise" if arm.get("like") else "")
+    return ", ".join(filter(None, parts)) or "–"
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
