@@ -26,7 +26,7 @@ from tests.slurm.study import SlurmStudy
 from xstilts.config import deep_merge
 
 _PATIENCE = 600.0
-_LIMIT = {"mem_mb": 2000, "runtime": 2}
+_LIMIT = {"mem_mb": 2000, "runtime": 3}
 
 
 @dataclass(kw_only=True)
@@ -60,7 +60,7 @@ def kill_slurmd(training: OnSlurm) -> None:
 
 
 def set_node_down(training: OnSlurm) -> None:
-    """The node is set down until the job runs on another."""
+    """The node is set down, and returns by itself."""
     training.cluster.lose_node(training.job)
 
 
