@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from xstilts.schema.base import Model, Name, Number
+from xstilts.schema.base import Model, Number
 
 UNPINNED = "unpinned"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -106,32 +106,9 @@ class PublishedDev(Model):
     files: str = Field(description="Path pattern, in the layout of the first file group.")
 
 
-class Translation(Model):
-    """A machine translation of another dataset's English training part: its texts anew, its labels kept."""
-
-    dataset: Name = Field(description="The dataset that is translated.")
-    hub: str | None = Field(
-        None, description="Sequence-to-sequence model on the hub; `{lang}` stands for the language."
-    )
-    revision: str = Field(UNPINNED, description="Commit of the repository; `unpinned` until recorded.")
-    path: str | None = Field(None, description="Or its directory; `{lang}` stands for the language.")
-    codes: dict[str, str] = Field(
-        {}, description="Language code: the model's token for it (NLLB: {de: deu_Latn}); none for one-language models."
-    )
-    beams: int = Field(4, gt=0, description="Beams of the search; 1 is greedy.")
-    max_length: int = Field(256, gt=8, description="Tokens of a text, and of its translation, at most.")
-
-    @model_validator(mode="after")
-    def _one_model(self) -> Translation:
-        if (self.hub is None) == (self.path is None):
-            raise ValueError("give exactly one of `hub` and `path`")
-        return self
-
-
 class Dataset(Model):
     """Where a dataset comes from."""
 
-    translate: Translation | None = Field(None, description="Made by translating another dataset's training part.")
     hub: HubSource | None = Field(None, description="Its place on the hub.")
     files: tuple[FileGroup, ...] = Field(
         (), description="Its files under `data.root`; the first group that fits serves."
