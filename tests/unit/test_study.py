@@ -231,3 +231,121 @@ def test_another_system_s_missing_files_are_named(tmp_path: Path, folder: str, m
     (tmp_path / "half" / "xnli" / "test-en.tsv").touch()
     with pytest.raises(ConfigError, match=message):
         finished.plan(tmp_path, {"external": {"llm": {"predictions": str(tmp_path / folder)}}}).tabulate()
+
+
+# --- scopes: the matrix, the other rows, all
+
+
+ROWS = {"none": {}, "mnli": {"tasks": ["mnli"]}}
+
+
+def of(scope: Any, rows: dict[str, Any], **raw: Any) -> Plan:
+    """The plan of a mini study with a few rows besides `none` and `mnli`, which replace the committed ones."""
+    given = yaml.safe_load((ROOT / "config" / "mini.yaml").read_text(encoding="utf-8"))
+    study = config.load({**given, "intermediates": {**ROWS, **rows}, **raw})
+    return Plan(study, scope=scope)
+
+
+def test_other_rows_cost_the_matrix_nothing() -> None:
+    """Neither a step nor a digest of the matrix changes, and nothing of theirs is read."""
+    more = {"mnli+mlm": {"tasks": ["mnli", "mlm"]}, "multi": {"tasks": ["mnli", "qqp"]}, "none-x2": {"like": "none"}}
+    more["none-x2"]["finetune"] = {"length": 2}  # type: ignore[index]
+    assert digests(of("matrix", more)) == digests(of("matrix", {}))
+    assert "mlm" not in of("matrix", more).datasets() and "mlm" in of("all", more).datasets()
+
+
+def test_a_wider_scope_has_the_same_steps_and_tables_of_its_own() -> None:
+    more = {"multi": {"tasks": ["mnli", "qqp"]}}
+    matrix, wider = digests(of("matrix", more)), digests(of("all", more))
+    shared = {name for name in matrix if name.split("/")[0] in ("intermediate", "finetune", "predict", "score")}
+    assert {name: wider[name] for name in shared} == {name: matrix[name] for name in shared}
+    assert "tabulate/all" in wider and "tabulate" not in wider
+    assert {path.split("/tables/")[1] for path in of("all", more).tabulate().published} >= {"all/cells.csv"}
+    others = of("baselines", more)
+    assert set(others.intermediates) == {"none", "multi"}
+
+
+@pytest.mark.parametrize(
+    ("row", "block", "mlm", "matrix"),
+    [
+        ({}, "none", False, True),
+        ({"tasks": [{"task": "mnli", "datasets": ["snli"]}]}, "single", False, True),
+        ({"tasks": ["mnli", "mlm"]}, "single", True, False),
+        ({"tasks": ["mnli", "qqp"]}, "multi-task", False, False),
+        ({"tasks": ["mnli", "qqp", "mlm"]}, "multi-task", True, False),
+        ({"tasks": [{"task": "mnli", "languages": ["qac"], "translated": "xnli_mt"}]}, "translated", False, False),
+        ({"tasks": ["mnli"], "control": "shuffled_labels"}, "control", False, False),
+        ({"tasks": ["mlm"]}, "control", True, False),
+        ({"like": "none", "finetune": {"length": 2}}, "control", False, False),
+    ],
+)
+def test_a_row_s_block_follows_from_what_it_is(row: dict[str, Any], block: str, mlm: bool, matrix: bool) -> None:
+    arm = config.Intermediate.model_validate(row)
+    assert (arm.block, arm.mlm, arm.in_matrix) == (block, mlm, matrix)
+
+
+def test_rows_that_differ_in_phase_3_share_one_phase_2() -> None:
+    made = of("all", {"grid": {"like": "mnli", "finetune": {"learning_rates": [1e-3, 5e-4]}}})
+    assert [s.name for s in made.steps() if s.phase == "intermediate"] == ["intermediate/mini/mnli/seed-1"]
+    best = made.step("finetune", ("mini", "grid", "pawsx", "seed-1"))
+    tried = [need for need in best.needs if need.phase == "finetune"]
+    assert [step.slice["hyper"]["learning_rate"] for step in tried] == [1e-3, 5e-4]
+    assert {step.inputs["checkpoint"] for step in tried} == {made.intermediate("mini", "mnli", 1).digest}
+    retrieval = {need.name for s in made.steps() if s.name.startswith("score/mini/grid/tatoeba") for need in s.needs}
+    assert retrieval == {"predict/mini/mnli/encoder/seed-1"}
+    longer = of("all", {"long": {"like": "none", "finetune": {"length": 2}}})
+    hyper = longer.step("finetune", ("mini", "long", "pawsx", "seed-1")).slice["hyper"]
+    assert hyper["steps"] == 2 * longer.step("finetune", ("mini", "none", "pawsx", "seed-1")).slice["hyper"]["steps"]
+
+
+def test_what_a_mixture_depends_on() -> None:
+    rows = {"multi": {"tasks": ["mnli", "qqp"], "mixture": {"length": "capped_counts"}}, "m": {"tasks": ["qqp", "mlm"]}}
+    before = digests(of("all", rows))
+
+    def changed_by(more: dict[str, Any] | None = None, **raw: Any) -> set[str]:
+        after = digests(of("all", {**rows, **(more or {})}, **raw))
+        return {name for name in after if before.get(name) != after[name] and name.startswith("intermediate")}
+
+    assert changed_by(mlm={"sentences": 7000}) == {"intermediate/mini/m/seed-1"}
+    unread = {"length": "capped_counts", "temperature": 5}
+    assert changed_by({"multi": {"tasks": ["mnli", "qqp"], "mixture": unread}}) == set()
+    given = yaml.safe_load((ROOT / "config" / "mini.yaml").read_text(encoding="utf-8"))["recipes"]
+
+    def recipe(**values: Any) -> dict[str, Any]:
+        return config.deep_merge(given, {"mini": values})
+
+    # The common rate of several tasks is the recipe's, not one of theirs, and capped counts read no task's own length.
+    assert changed_by(recipes=recipe(intermediate={"qqp": {"steps": 17, "learning_rate": 1e-5}})) == {
+        "intermediate/mini/m/seed-1"
+    }
+    assert changed_by(recipes=recipe(with_mlm={"learning_rate": 1e-5})) == {"intermediate/mini/m/seed-1"}
+    assert changed_by(recipes=recipe(mixed={"learning_rate": 1e-5})) == {"intermediate/mini/multi/seed-1"}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"tasks": ["mnli", "qpp"]}, "unknown task 'qpp'; did you mean 'qqp'"),
+        ({"tasks": ["mnli", "mnli"]}, "names a task twice"),
+        ({"tasks": ["mnli", "tatoeba"]}, "'tatoeba' has no training data"),
+        ({"tasks": ["mlm"], "control": "shuffled_labels"}, "shuffled_labels needs a task with labels"),
+        ({"tasks": ["mnli"], "control": "mlm_only"}, "mlm_only needs `mlm`"),
+        ({"like": "mnlo", "finetune": {"length": 2}}, "unknown row 'mnlo'; did you mean 'mnli'"),
+        ({"tasks": ["mnli"], "finetune": {"length": 2}}, "`finetune` needs `like`"),
+        ({"tasks": [{"task": "mnli", "languages": ["qac"]}]}, "need `translated`"),
+        ({"tasks": [{"task": "mnli", "languages": ["xx"], "translated": "xnli_mt"}]}, "unknown language 'xx'"),
+        ({"tasks": [{"task": "mnli", "languages": ["qac"], "translated": "snli"}]}, "no training part in .*qac"),
+        ({"tasks": ["mnli", "qqp"], "mixture": {"sampling": "caped"}}, "intermediates.odd.mixture.sampling"),
+    ],
+)
+def test_a_mistake_in_a_row_is_one_line(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        of("all", {"odd": row}).steps()
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_languages_of_mlm_are_named() -> None:
+    files = {"mlm": {"files": [{"format": "lines", "languages": ["en"], "files": {"train": "mlm/{lang}.txt"}}]}}
+    given = yaml.safe_load((ROOT / "config" / "mini.yaml").read_text(encoding="utf-8"))["data"]
+    with pytest.raises(UserError, match=r"data\.datasets\.mlm: has no training part in .* \(qaa\)"):
+        of("all", {"m": {"tasks": ["mnli", "mlm"]}}, data={**given, "datasets": files}).steps()

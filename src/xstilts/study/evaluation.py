@@ -116,7 +116,8 @@ class EvaluationSteps(TrainingSteps):
         """The official metrics of one cell, per language and averaged."""
         task = tasks.get(cell.target)
         group = self.train_set(cell.target) or ENCODER
-        predicted = self.predict(cell.backbone, cell.intermediate, group, cell.seeds)
+        row = self.trained_as(cell.intermediate) if group == ENCODER else cell.intermediate
+        predicted = self.predict(cell.backbone, row, group, cell.seeds)
         parts = [p for p in predicted.payload["parts"] if p["task"] == cell.target]
         predictions: dict[str | None, dict[str, str]] = {}
         for part in parts:
