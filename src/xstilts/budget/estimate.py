@@ -144,15 +144,9 @@ class Estimator:
             return replace(made, devices=self.held_devices(step))
         if step.phase not in _HOST:
             raise Missing(f"phase {step.phase} is not estimated before some of its jobs are finished")
-        if step.phase == "prepare" and self._translates(step.folders[0]):
-            raise Missing(f"translating {step.folders[0]} is not estimated")
         start, per_row = _HOST[step.phase]
         seconds = start + per_row * self._rows(step)
         return Cost(seconds, seconds, written=20.0 * self._rows(step))
-
-    def _translates(self, dataset: str) -> bool:
-        """Would preparing the dataset run a translation model? The mini world's translations are files."""
-        return self.plan.study.data.world is None and self.plan.source(dataset).translate is not None
 
     # --- phases
 

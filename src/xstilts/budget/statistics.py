@@ -100,7 +100,7 @@ class Statistics:
     def _shipped(self, path: Path) -> Part:
         dataset = path.parent.parent.name
         split, language = path.stem.split(".", 1)
-        alike = self._translated(dataset)
+        alike = str(lengths.shipped()["translations"].get(dataset, dataset))
         known = lengths.shipped_part(alike, language, world=self._plan.study.data.world is not None)
         rows = self._rows(alike, split, language)
         if known is None or rows is None:
@@ -108,11 +108,6 @@ class Statistics:
             raise Missing(f"no statistics of dataset {dataset!r} ({what}); run `snakemake all_data` first")
         roles, origin = known
         return Part(rows, roles, origin)
-
-    def _translated(self, dataset: str) -> str:
-        """The dataset of which this one is a translation, row by row; itself, if it is none."""
-        made = self._plan.source(dataset).translate
-        return made.dataset if made else str(lengths.shipped()["translations"].get(dataset, dataset))
 
     def _rows(self, dataset: str, split: str, language: str) -> float | None:
         """Rows of a part, cuts and limits of the config included."""
