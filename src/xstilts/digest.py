@@ -24,6 +24,7 @@ _PLUMBING = {
     "xstilts.errors",
     "xstilts.files",
     "xstilts.provenance",
+    "xstilts.digest",
     "xstilts.job",
     "xstilts.warm",
     "xstilts.training.work",

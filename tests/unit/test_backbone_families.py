@@ -106,6 +106,7 @@ def predicted(folder: Path, checkpoint: Path, part: dict[str, Any], rows: str, *
             "name": "predict/t", "digest": "0", "plan": {}, "checkpoint": str(checkpoint), "precision": "fp32",
             "hyper": None, "retrieval": None, "batch_tokens": 256, "parts": parts,
             "compute": {"device": "cpu", "threads": 1}, "store": str(folder / "store"),
+            "tokens": str(folder / "tokens"),
             "output": str(folder / "out"), **changes,
         }
     )  # fmt: skip

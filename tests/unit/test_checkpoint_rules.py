@@ -109,7 +109,8 @@ def predictions(
         {
             "name": "predict/t", "digest": "0", "plan": {}, "checkpoint": str(directory), "precision": "fp32",
             "hyper": {"max_length": 24}, "retrieval": None, "batch_tokens": 64, "parts": parts,
-            "compute": {"device": "cpu", "threads": 1}, "store": str(folder / "store"), "output": str(folder / "made"),
+            "compute": {"device": "cpu", "threads": 1}, "store": str(folder / "store"),
+            "tokens": str(folder / "tokens"), "output": str(folder / "made"),
         }
     )  # fmt: skip
     return {name: pq.read_table(folder / "made" / f"{name}.parquet") for name, _ in tables}

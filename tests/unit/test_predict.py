@@ -53,7 +53,7 @@ def job(tmp_path: Path) -> dict[str, Any]:
         "name": "predict/test", "digest": "0", "plan": {"step": "predict"}, "checkpoint": str(tmp_path / "model"),
         "precision": "fp32", "hyper": LENGTHS, "retrieval": None, "batch_tokens": 64,
         "compute": {"device": "cpu", "threads": 1}, "parts": [],
-        "store": str(tmp_path / "store"), "output": str(tmp_path / "out"),
+        "store": str(tmp_path / "store"), "tokens": str(tmp_path / "tokens"), "output": str(tmp_path / "out"),
     }  # fmt: skip
 
 

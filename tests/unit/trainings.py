@@ -85,6 +85,7 @@ def job(data: Path, output: Path, kind: str = "pair", **changes: Any) -> dict[st
         "target_dev": {},
         "output": str(output),
         "work": str(output) + "-work",
+        "tokens": str(data / "tokens"),
         "tensorboard": str(output) + "-tensorboard",
         **changes,
         "hyper": Hyperparameters(**{**hyper, **changes.get("hyper", {})}).model_dump(mode="json"),

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,9 @@ from xstilts.job import terminal
 from xstilts.models import checkpoint
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
+from xstilts.tasks.base import Kind
+from xstilts.tasks.features import tokens
+from xstilts.tasks.features.tokens import Tokens
 
 _SCORES = pa.list_(pa.float32())
 _SCHEMAS = {
@@ -63,7 +67,7 @@ _SCHEMAS = {
 }
 
 Part = dict[str, Any]
-Predictor = Callable[[Part, list[Any]], pa.Table]
+Predictor = Callable[[Part, Path], pa.Table]
 
 
 def predict(job: dict[str, Any]) -> None:
@@ -118,7 +122,7 @@ def _predict_part(predictor: Predictor, part: Part, kept: Path) -> int:
 
 
 def _split(predictor: Predictor, part: Part, split: str, path: str) -> pa.Table:
-    table = predictor(part, pq.read_table(path).to_pylist())
+    table = predictor(part, Path(path))
     return table.add_column(0, "split", pa.array([split] * table.num_rows, type=pa.string()))
 
 
@@ -152,11 +156,24 @@ def _loaded(job: dict[str, Any], directory: Path) -> Predictor:
     run = (job["batch_tokens"], job["precision"])
     if job["hyper"] is not None:
         model = checkpoint.load(directory).to(device)
-        return _Trained(directory, model, tokenizer, SimpleNamespace(**job["hyper"]), *run)
+        inputs = partial(_inputs, job, tokenizer)
+        return _Trained(directory, model, tokenizer, inputs, SimpleNamespace(**job["hyper"]), *run)
     embed = importlib.import_module("xstilts.evaluation.embed")
     encoder: Any = checkpoint.load_encoder(directory)
     embedder = embed.Embedder(encoder.to(device).eval(), tokenizer, job["retrieval"]["max_length"], *run)
-    return lambda part, rows: embed.table(part["task"], rows, embedder, job["retrieval"])
+    return lambda part, path: embed.table(part["task"], _rows(path), embedder, job["retrieval"])
+
+
+def _rows(path: Path) -> list[Any]:
+    rows: list[Any] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def _inputs(job: dict[str, Any], tokenizer: Any, kind: Kind, path: Path, labels: tuple[str, ...]) -> Tokens:
+    """A prepared table as model inputs, made once for all checkpoints that share a tokenizer."""
+    hyper: Any = SimpleNamespace(**job["hyper"])
+    recipe = tokens.Recipe(kind, (path,), tokenizer, hyper, labels)
+    return tokens.of(recipe, Path(job["tokens"]), job["compute"]["threads"])
 
 
 def _device(name: str) -> torch.device:
@@ -172,18 +189,19 @@ class _Trained:
     directory: Path
     model: TaskModel
     tokenizer: Any
+    inputs: Callable[[Kind, Path, tuple[str, ...]], Tokens]
     hyper: SimpleNamespace
     batch_tokens: int
     precision: str
 
-    def __call__(self, part: Part, rows: list[Any]) -> pa.Table:
+    def __call__(self, part: Part, path: Path) -> pa.Table:
         """The prediction table of one part; its metadata holds the labels in the order of the head's outputs."""
         (spec,) = self.model.specs.values()
         self._check(spec, part)
         features = importlib.import_module(f"xstilts.tasks.features.{part['kind']}")
-        encoded = features.encode(rows, self.tokenizer, self.hyper, spec.labels)
+        rows, encoded = _rows(path), self.inputs(part["kind"], path, spec.labels)
         results: list[Any] = [None] * len(encoded)
-        for batch in by_tokens([one["tokens"] for one in encoded], self.batch_tokens):
+        for batch in by_tokens(encoded.lengths.tolist(), self.batch_tokens):
             decoded = self._run(features, [encoded[i] for i in batch])
             for place, result in zip(batch, decoded, strict=True):
                 results[place] = result

@@ -32,6 +32,7 @@ class EvaluationSteps(TrainingSteps):
             "batch_tokens": self.study.evaluation.batch_tokens,
             "compute": self._compute(ranks=1),
             "store": str(self.root / "predictions" / "store"),
+            "tokens": str(self.root / "tokens"),
         }
         slice_ = self._predict_slice(backbone, group)
         detail = self._predict_detail(group, checkpoint)

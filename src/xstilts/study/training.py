@@ -205,6 +205,7 @@ class TrainingSteps(DataSteps):
             "precision": self.study.compute.precision,
         }
         payload: dict[str, Any] = {"phase": phase, "checkpoint": str(start.directory), "compute": self._compute()}
+        payload["tokens"] = str(self.root / "tokens")
         payload["tensorboard"] = str(self.root.joinpath("tensorboard", phase, *folders))
         parts: dict[str, Any] = {"tasks": [{**one.slice, **one.payload} for one in told]}
         payload |= parts if "tasks" in defined else told[0].payload

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from xstilts.errors import DataError, UserError
 from xstilts.schema.arms import MLM, Mixture
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
+from xstilts.tasks.features import tokens
 from xstilts.training.batching import MicroBatches, Schedule, draws
 from xstilts.training.inputs import TaskData
 from xstilts.training.steps import mixed_steps, rates, total_steps
@@ -130,9 +132,13 @@ def _masked(one: _Candidate, tokenizer: PreTrainedTokenizerFast, steps: int, see
 def _supervised(
     part: dict[str, Any], hyper: Hyperparameters, job: dict[str, Any], tokenizer: PreTrainedTokenizerFast
 ) -> TaskData:
-    kind, found = features.of(part["kind"]), rows(part["train"], "train")
-    if job.get("shuffled"):
-        found = importlib.import_module("xstilts.training.shuffling").shuffled(found, part["kind"], job["seed"])
+    kind, paths = features.of(part["kind"]), tuple(map(Path, part["train"]))
+    if not job.get("shuffled"):
+        made = tokens.Recipe(part["kind"], paths, tokenizer, hyper, tuple(part["labels"]))
+        shared = tokens.of(made, Path(job["tokens"]), job["compute"]["threads"])
+        return TaskData(part["task"], part["kind"], kind, shared, shared.rows, _labels(part, shared.found), hyper)
+    found = rows(part["train"], "train")
+    found = importlib.import_module("xstilts.training.shuffling").shuffled(found, part["kind"], job["seed"])
     labels = _labels(part, kind.labels(found))
     encoded = kind.encode(found, tokenizer, hyper, labels)
     return TaskData(part["task"], part["kind"], kind, encoded, len(found), labels, hyper)

@@ -132,7 +132,8 @@ def _window(
 
 def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
     """Padded inputs (batch, length) and `labels` (batch, 2): first and last position of the answer."""
-    return {**inputs(batch, pad_id), "labels": torch.tensor([encoded["labels"] for encoded in batch])}
+    labels = np.array([encoded["labels"] for encoded in batch], dtype=np.int64)
+    return {**inputs(batch, pad_id), "labels": torch.from_numpy(labels)}
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,6 @@ def _candidates(group: list[tuple[Window, Encoded]]) -> dict[tuple[int, int], fl
     candidates: dict[tuple[int, int], float] = {}
     for window, encoded in group:
         for score, first, last in zip(window.scores, window.firsts, window.lasts, strict=True):
-            span = (encoded["char_starts"][first], encoded["char_ends"][last])
+            span = (int(encoded["char_starts"][first]), int(encoded["char_ends"][last]))
             candidates[span] = max(float(score), candidates.get(span, -np.inf))
     return candidates
