@@ -284,7 +284,7 @@ def test_a_training_can_be_followed_in_tensorboard(data: Path, tmp_path: Path) -
         ({"compute": {"micro_batch": 3}}, r"compute\.micro_batch: .*use 2 or 4"),
         ({"hyper": {"max_length": 65}}, r"recipe\.finetune\.pair\.max_length: 65 tokens, but the backbone has 64"),
         ({"labels": ["same", "different"]}, r"pair\.parquet: label 'other' is none of the task's"),
-        ({"train": []}, "no file: the train part has no rows"),
+        ({"train": []}, "no file: no rows to make inputs of"),
         ({"hyper": {"selection": {"checkpoint": "best"}}, "dev": []}, "no file: the dev part has no rows"),
     ],
 )
