@@ -1,6 +1,6 @@
 """Useful tokens per second in training: ours beside what the Hugging Face Trainer offers, on one model and one machine.
 
-    python benchmarks/training.py [--lengths mnli] [--layers 3] [--repeats 5]
+    python benchmarks/training.py [--lengths xnli] [--layers 3] [--repeats 5]
     python benchmarks/training.py --device cuda --precision bf16 --layers 24 --width 1024 --steps 20
 
 Systems take turns, in one process, at the same effective batch: every row padded to 128 or 256 tokens (run_xnli.py's
@@ -39,13 +39,15 @@ from xstilts import provenance
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.schema.training import Hyperparameters
+from xstilts.tasks import features
 from xstilts.tasks.features import pair
 from xstilts.training.batching import Limits, MicroBatches, Order, Schedule
+from xstilts.training.inputs import Inputs, TaskData
 from xstilts.training.trainer import TaskTrainer, arguments
 
 HERE = Path(__file__).parent
 PAD, SPECIALS, POOL = 1, 4, 400  # POOL: batches from which the grouped ones are taken: eight groups of fifty
-LONGEST = {"mnli": 128, "hellaswag": 128, "udpos": 128, "squad_v1": 384}
+LONGEST = {"xnli": 128, "mnli": 128, "hellaswag": 128, "udpos": 128, "squad_v1": 384}
 
 Input = dict[str, Any]
 
@@ -133,7 +135,14 @@ def run(given: argparse.Namespace, system: str, seed: int, work: str) -> float:
         "deepspeed": None, "report_to": [],
     }  # fmt: skip
     args = arguments(
-        hyper(given), compute, steps=given.steps + 1, seed=seed, precision=given.precision, work=Path(work)
+        hyper(given),
+        compute,
+        steps=given.steps + 1,
+        examples=given.batch,
+        heads=1,
+        seed=seed,
+        precision=given.precision,
+        work=Path(work),
     )
     torch.manual_seed(seed)
     config, clock = shape(given), Clock(given.processor)
@@ -146,14 +155,15 @@ def run(given: argparse.Namespace, system: str, seed: int, work: str) -> float:
             XLMRobertaModel(config, add_pooling_layer=False), [HeadSpec("t", "pair", ("a", "b", "c"), "cls")]
         )
         made = inputs(sizes, config.vocab_size, rng)
-        trainer: Trainer = TaskTrainer(model, args, made, lambda batch: pair.collate(batch, PAD), batches, [clock])
+        data = TaskData("t", "pair", features.of("pair"), made, count, ("a", "b", "c"), hyper(given))
+        trainer: Trainer = TaskTrainer(model, args, Inputs([data], PAD), batches, [clock])
         steps = [[sizes[i] for i in batches.examples(step)] for step in range(given.steps + 1)]
     else:
         sizes, order = chosen(given, system, count, rng)
         length = int(system.split()[1]) if system.startswith("fixed") else None
         peer = XLMRobertaForSequenceClassification(config)
-        data = inputs(sizes, config.vocab_size, rng)
-        trainer = Plain(peer, args, train_dataset=data, callbacks=[clock], order=order, length=length)
+        rows = inputs(sizes, config.vocab_size, rng)
+        trainer = Plain(peer, args, train_dataset=rows, callbacks=[clock], order=order, length=length)
         steps = [[sizes[i] for i in order[k : k + given.batch]] for k in range(0, count, given.batch)]
     trainer.train()
     return sum(sum(step) for step in steps[1:]) / (clock.ends[-1] - clock.ends[0])
@@ -175,7 +185,7 @@ def chosen(given: argparse.Namespace, system: str, count: int, rng: np.random.Ge
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lengths", default="mnli", choices=LONGEST)
+    parser.add_argument("--lengths", default="xnli", choices=LONGEST)
     parser.add_argument("--systems", nargs="+", default=["fixed 128", "fixed 256", "dynamic", "grouped", "ours"])
     for name, default in (("layers", 3), ("width", 768), ("batch", 32), ("steps", 2), ("repeats", 5), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)

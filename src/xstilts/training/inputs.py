@@ -12,6 +12,7 @@ from xstilts.models.heads import HeadSpec
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks.features import Features
 from xstilts.tasks.features.common import Encoded
+from xstilts.tasks.features.tokens import Tokens
 
 if TYPE_CHECKING:
     from xstilts.tasks.base import Kind
@@ -39,6 +40,13 @@ class TaskData:
         return HeadSpec(self.task, self.kind, tuple(self.labels), pooling)
 
 
+def _lengths(encoded: Sequence[Encoded]) -> list[int]:
+    if isinstance(encoded, Tokens):
+        found: list[int] = encoded.lengths.tolist()
+        return found
+    return [int(one["tokens"]) for one in encoded]
+
+
 class Inputs(Sequence[tuple[int, "Encoded"]]):
     """All inputs, each with the number of its part.
 
@@ -60,7 +68,7 @@ class Inputs(Sequence[tuple[int, "Encoded"]]):
 
     def lengths(self) -> list[int]:
         """Tokens of every input."""
-        return [int(encoded["tokens"]) for part in self._parts for encoded in part.encoded]
+        return [length for part in self._parts for length in _lengths(part.encoded)]
 
     def collate(self, batch: Sequence[tuple[int, Encoded]]) -> dict[str, torch.Tensor | str]:
         """The arguments of `TaskModel.forward`, of inputs of one task; nothing for an empty batch."""

@@ -29,6 +29,7 @@ from xstilts.tasks import features
 from xstilts.tasks.features.common import Encoded, backend
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerFast
 
     from xstilts.schema.training import Hyperparameters
@@ -98,7 +99,7 @@ class Tokens(Sequence[Encoded]):
         about = json.loads(batch.schema.metadata[b"xstilts"])
         self.rows, self.labels, self.found = int(about["rows"]), list(about["labels"]), list(about["found"])
         self._columns = {name: _reader(batch.column(name)) for name in batch.schema.names}
-        self.lengths = batch.column("tokens").to_numpy()
+        self.lengths: NDArray[np.int32] = batch.column("tokens").to_numpy()
 
     def __len__(self) -> int:
         return len(self.lengths)
