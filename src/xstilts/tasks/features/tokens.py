@@ -165,7 +165,7 @@ _work: _Work | None = None  # in a process that encodes
 
 def _mapped(work: _Work, starts: Sequence[int], processes: int) -> list[pa.RecordBatch | None]:
     """The chunks in order; in several processes where there are several."""
-    if min(processes, len(starts)) == 1:
+    if min(processes, len(starts)) <= 1:
         return [work(start) for start in starts]
     with ProcessPoolExecutor(min(processes, len(starts)), get_context("fork"), _inherit, (work,)) as pool:
         return list(pool.map(_inherited, starts))
