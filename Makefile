@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
 
-.PHONY: demo test test-fast margins lint lock env
+.PHONY: demo profile test test-fast margins lint lock env
 
 env: .venv/.installed
 

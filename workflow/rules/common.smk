@@ -125,9 +125,8 @@ def step_of(phase, wildcards, scope="matrix"):
         step = plan.find(phase, folders)
         if step and getattr(wildcards, "digest", step.digest) == step.digest:
             return step
-    raise WorkflowError(
-        f"{'/'.join((phase, *folders))}: {getattr(wildcards, 'digest', 'it')} belongs to another configuration"
-    )
+    place, asked = Path(phase, *folders), getattr(wildcards, "digest", "it")
+    raise WorkflowError(f"{place}: {asked} belongs to another configuration")
 
 
 def place_of(phase, base):
