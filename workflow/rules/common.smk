@@ -87,7 +87,8 @@ ASKS_LIKE = {
     "report": "tabulate",
 }
 RESUMABLE = ("backbone", "intermediate", "finetune")
-TAIL = 30
+# SLURM's log of a job ends with some forty lines of two inner Snakemakes.
+TAIL = 60
 PUBLISHED = (
     "tabulate",
     "figures",
