@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -67,34 +68,24 @@ def of(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:LENGTH]
 
 
-class FileDigests:
-    """Content digests of files, remembered by path, size and time so that a dry run need not read gigabytes.
+class Memory:
+    """What a dry run need not find out again, in the user's cache directory.
 
-    The memory is a convenience: without it every file is read again, with the same digests.
+    It is a convenience: without it everything is found out anew, the same.
     """
 
-    def __init__(self, memory: Path) -> None:
-        self._path = memory
+    def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            self._known: dict[str, list[Any]] = json.loads(memory.read_text(encoding="utf-8"))
+            self.known: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            self._known = {}
+            self.known = {}
         self._changed = False
 
-    def of(self, path: Path) -> str:
-        """Digest of the file's content; "absent" where there is no such file (the preflight names it)."""
-        try:
-            status = path.stat()
-        except OSError:
-            return "absent"
-        mark = [status.st_size, status.st_mtime_ns, status.st_ino]
-        known = self._known.get(str(path.resolve()))
-        if known is None or known[:3] != mark:
-            with path.open("rb") as handle:
-                known = [*mark, hashlib.file_digest(handle, "sha256").hexdigest()[:LENGTH]]
-            self._known[str(path.resolve())] = known
-            self._changed = True
-        return str(known[3])
+    def learn(self, key: str, value: list[Any]) -> None:
+        """Remember a plain value, once saved."""
+        self.known[key] = value
+        self._changed = True
 
     def save(self) -> None:
         """Keep what was learned; a read-only place is no error."""
@@ -103,16 +94,40 @@ class FileDigests:
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._known), encoding="utf-8")
+            temporary.write_text(json.dumps(self.known), encoding="utf-8")
             temporary.replace(self._path)
         except OSError:
             temporary.unlink(missing_ok=True)
 
 
-def memory_path() -> Path:
+class FileDigests(Memory):
+    """Content digests of files, remembered by path, size and time so that a dry run need not read gigabytes."""
+
+    def of(self, path: Path) -> str:
+        """Digest of the file's content; "absent" where there is no such file (the preflight names it)."""
+        try:
+            status = path.stat()
+        except OSError:
+            return "absent"
+        mark = [status.st_size, status.st_mtime_ns, status.st_ino]
+        known = self.known.get(str(path.resolve()))
+        if known is None or known[:3] != mark:
+            with path.open("rb") as handle:
+                known = [*mark, hashlib.file_digest(handle, "sha256").hexdigest()[:LENGTH]]
+            self.learn(str(path.resolve()), known)
+        return str(known[3])
+
+
+def memory_path(name: str = "contents") -> Path:
     """Where content digests are remembered: the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "xstilts" / "contents.json"
+    return Path(base) / "xstilts" / f"{name}.json"
+
+
+@cache
+def modules() -> Memory:
+    """Syntax digests of modules, by what their files hold."""
+    return Memory(memory_path("modules"))
 
 
 def code(entries: Iterable[str]) -> dict[str, str]:
@@ -144,10 +159,16 @@ def _module(name: str) -> tuple[str, tuple[str, ...], dict[str, str]] | None:
     path = _source(name)
     if path is None:
         return None
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = tuple(sorted(set(_imports(tree, name, path.name == "__init__.py"))))
-    data = {f"data/{p.name}": _content(p) for p in _data_files(tree)}
-    return of(ast.dump(_without_docstrings(tree))), imports, data
+    key = of([name, path.name, _content(path), _content(Path(__file__)), sys.version, [p.name for p in _packaged()]])
+    found = modules().known.get(key)
+    if found is None:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imports = sorted(set(_imports(tree, name, path.name == "__init__.py")))
+        named = [p.name for p in _data_files(tree)]
+        found = [of(ast.dump(_without_docstrings(tree))), imports, named]
+        modules().learn(key, found)
+    data = {f"data/{name}": _content(PACKAGE / "data" / name) for name in found[2]}
+    return found[0], tuple(found[1]), data
 
 
 def _source(name: str) -> Path | None:

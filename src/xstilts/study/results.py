@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from xstilts import config, tasks
+from xstilts import config, digest, tasks
 from xstilts.config import Study
 from xstilts.errors import UserError
 from xstilts.files import RECORD
@@ -203,6 +203,7 @@ class Plan(ReportSteps):
         self.figures()
         self.overlap()
         self._contents.save()
+        digest.modules().save()
 
 
 def _stored(prediction: Step) -> bool:
