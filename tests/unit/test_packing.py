@@ -9,7 +9,6 @@ import pytest
 import torch
 import transformers as hf
 from tiny import tokenizer
-from torch.nn import functional
 
 from xstilts.models import packing
 from xstilts.models.heads import HeadSpec
@@ -114,22 +113,3 @@ def test_sequences_of_like_lengths_attend_together_and_none_is_padded_for_long()
     assert sum(run.tokens.stop - run.tokens.start for run in table.runs) == int(lengths.sum())
     ids = torch.arange(6 * 64).view(6, 64)
     assert table.pack(ids).tolist() == [64 * i + j for i in (2, 4, 0, 5, 1, 3) for j in range(lengths[i])]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch's kernel for ragged sequences needs a GPU")
-@pytest.mark.parametrize("window", [None, 9])
-def test_the_ragged_kernel_attends_as_the_padded_runs_do(window: int | None) -> None:
-    lengths = torch.tensor([1, 7, 40, 64], device="cuda")
-    table = packing.Rows.of((torch.arange(64, device="cuda") < lengths[:, None]).long())
-    parts = torch.randn(3, 1, 4, int(lengths.sum()), 32, device="cuda", dtype=torch.bfloat16)
-    q, k, v = parts
-    kernel = packing._ragged(q, k, v, table, 0.2, window)
-    runs = [
-        run.packed(
-            functional.scaled_dot_product_attention(
-                run.padded(q), run.padded(k), run.padded(v), attn_mask=run.mask(window), scale=0.2
-            )
-        )
-        for run in table.runs
-    ]
-    torch.testing.assert_close(kernel, torch.cat(runs), atol=2e-2, rtol=2e-2)

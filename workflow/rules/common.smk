@@ -403,18 +403,15 @@ def everything(scope):
 
     def paths(wildcards):
         plan = plan_of(scope)
-        predictions = [
-            path
-            for step in plan.steps()
-            if step.phase == "predict"
-            for path in step.outputs
-        ]
         tables = [
             step
             for step in (plan.tabulate(), plan.figures(), plan.overlap())
             if plan.wanted(step)
         ]
-        return [*predictions, *(path for step in tables for path in step.outputs)]
+        return [
+            *plan.predictions(),
+            *(path for step in tables for path in step.outputs),
+        ]
 
     return paths
 

@@ -2,7 +2,7 @@
 
 Registered with transformers as an attention implementation. Attention itself takes sequences of like lengths together,
 padded to the longest of them, since PyTorch's kernel for ragged sequences (`torch.nn.attention.varlen`) has no dropout,
-which published training protocols have; where there is none to apply, on a GPU in half precision, it is used.
+which published training protocols have.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -182,11 +182,6 @@ class Rows:
         index = _table_index(lengths, np.arange(len(lengths)) * longest)
         return Run(tokens, torch.from_numpy(lengths).to(device), longest, torch.from_numpy(index).to(device))
 
-    @cached_property
-    def bounds(self) -> torch.Tensor:
-        """(sequences + 1,) int32: where each sequence begins among the packed tokens, and where the last one ends."""
-        return torch.from_numpy(np.concatenate([[0], self.lengths.cumsum()]).astype(np.int32)).to(self.index.device)
-
 
 def _table_index(lengths: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Consecutive numbers from each start on, as many as the length says, one after the other."""
@@ -208,8 +203,6 @@ def _attend(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention within each sequence: query, key, value (1, heads, tokens, size) to (1, tokens, heads, size)."""
-    if not dropout and _ragged_kernel(query):
-        return _ragged(query, key, value, rows, scaling, sliding_window)[None], None
     found = []
     for run in rows.runs:
         q, k, v = (run.padded(part) for part in (query, key, value))
@@ -217,24 +210,6 @@ def _attend(
         attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
         found.append(run.packed(attended))
     return torch.cat(found)[None], None
-
-
-def _ragged_kernel(query: torch.Tensor) -> bool:
-    return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] <= 256
-
-
-def _ragged(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: Rows, scaling: float, window: int | None
-) -> torch.Tensor:
-    """PyTorch's kernel for ragged sequences (FlashAttention), which takes neither dropout nor float32."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
-    longest, side = int(rows.lengths[-1]), -1 if window is None else window - 1
-    found: Any = varlen_attn(
-        q, k, v, rows.bounds, rows.bounds, longest, longest, scale=scaling, window_size=(side, side)
-    )
-    return cast(torch.Tensor, found)
 
 
 AttentionInterface.register(NAME, _attend)

@@ -151,13 +151,23 @@ class Plan(ReportSteps):
         prediction whose tables are all in the store needs no checkpoint, which may have been pruned.
         """
         if step.phase == "score":
-            tables = (step.payload["predictions"], *step.payload["also"].values())
-            return [(step.needs[0], path) for of_variant in tables for path in of_variant.values()]
+            return [(step.needs[0], path) for path in self._scored(step)]
         if step.phase == "selection":  # the table of dev scores, and the receipt that says of which configuration it is
             made = step.needs[0]
             return [(made, f"{made.directory}/{RECORD}"), (made, step.payload["dev"])]
         needs = step.needs[1:] if step.phase == "predict" and _stored(step) else step.needs
         return [(need, path) for need in needs for path in self._asked(need)]
+
+    def _scored(self, score: Step) -> list[str]:
+        if not score.needs[0].recorded:
+            return [score.needs[0].outputs[0]]
+        tables = (score.payload["predictions"], *score.payload["also"].values())
+        return [path for of_variant in tables for path in of_variant.values()]
+
+    def predictions(self) -> list[str]:
+        """What stands for all predictions: every table of finished jobs, of others the record that comes with them."""
+        jobs = [step for step in self.steps() if step.phase == "predict"]
+        return [path for job in jobs for path in (job.outputs if job.recorded else job.outputs[:1])]
 
     @remembered
     def _asked(self, need: Step) -> list[str]:
