@@ -316,7 +316,7 @@ def test_a_backbone_without_a_fitting_head_says_so(data: Path, tmp_path: Path) -
 def test_a_mistake_in_a_mixture_is_one_line(data: Path, tmp_path: Path) -> None:
     one = mixed(data, tmp_path / "out")
     empty = {**one["tasks"][1], "train": [table(tmp_path / "none.parquet", [])]}
-    with pytest.raises(UserError, match=r"none\.parquet: the train part has no rows"):
+    with pytest.raises(UserError, match=r"none\.parquet: no rows to make inputs of"):
         train({**one, "tasks": [one["tasks"][0], empty]})
 
 
