@@ -28,7 +28,7 @@ RESOURCES = {
 
 
 def lines(directory: Path, attempt: int, site: str = "", **compute: Any) -> dict[str, str]:
-    """The options of sbatch by rule, those of predictions once."""
+    """The options of sbatch by rule, those of predictions and of datasets once."""
     workspace = Workspace(directory)
     workspace.configure(SMALL, compute={"resources": RESOURCES, "threads": 4, **compute})
     (directory / "site.yaml").write_text(site, encoding="utf-8")
@@ -37,7 +37,9 @@ def lines(directory: Path, attempt: int, site: str = "", **compute: Any) -> dict
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    merged = {rule.split("_")[0] if rule.startswith("predict") else rule: line for rule, line in found.items()}
+    merged = {
+        rule.split("_")[0] if rule.startswith(("predict_", "prepare_")) else rule: line for rule, line in found.items()
+    }
     return {rule: line for rule, line in merged.items() if rule not in LOCAL}
 
 
