@@ -113,6 +113,8 @@ class Workspace:
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
+            # A shell that runs the tests in the background has them ignore SIGINT, which children inherit.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def _environment(self) -> dict[str, str]:
