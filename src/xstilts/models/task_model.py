@@ -57,7 +57,8 @@ class TaskModel(nn.Module):
 
         Returns:
             `logits`, as the kind's head gives them (choice: (batch, choices), -inf where there is none); with labels
-            also `loss`, the sum (not the mean) over labelled items, and `items`, their number.
+            also `loss`, the sum (not the mean) over labelled items, and `items`, their number. A head that is not used
+            gets a gradient of zero from it, not none (as in jiant): Adam's momentum and weight decay still move it.
         """
         ids, mask = input_ids.flatten(0, -2), attention_mask.flatten(0, -2)
         extra = {} if token_type_ids is None or not self._typed else {"token_type_ids": token_type_ids.flatten(0, -2)}
@@ -70,7 +71,7 @@ class TaskModel(nn.Module):
             logits = logits.view(choice_mask.shape).masked_fill(~choice_mask, -torch.inf)
         outputs = {"logits": logits}
         if labels is not None:
-            outputs["loss"] = heads.loss_sum(logits, labels)
+            outputs["loss"] = self._with_idle(head, heads.loss_sum(logits, labels))
             outputs["items"] = labels.ne(IGNORED).sum()
         return outputs
 
@@ -79,7 +80,21 @@ class TaskModel(nn.Module):
         assert labels is not None, "masked-language modelling predicts nothing without labels"
         chosen = labels.ne(IGNORED)
         logits = head(hidden[chosen], self.encoder.get_input_embeddings().weight)
-        return {"logits": logits, "loss": heads.loss_sum(logits, labels[chosen]), "items": chosen.sum()}
+        loss = self._with_idle(head, heads.loss_sum(logits, labels[chosen]))
+        return {"logits": logits, "loss": loss, "items": chosen.sum()}
+
+    def _with_idle(self, used: nn.Module, loss: torch.Tensor) -> torch.Tensor:
+        """The same loss, computed also from all parameters of the other heads: these get a gradient, of zero.
+
+        DeepSpeed takes its steps from buffers that only a gradient overwrites: at ZeRO 3 and with any offload, a
+        parameter without one would take its last gradient again (0.19.8: stage3.py, stage_1_and_2.py).
+        """
+        idle = (module for head in self.heads.values() if head is not used for module in head.modules())
+        for module in idle:
+            for name, _ in module.named_parameters(recurse=False):
+                # By attribute: so ZeRO 3 gathers a parameter outside the forward pass of its own module.
+                loss = loss + (0 * getattr(module, name)).sum()
+        return loss
 
     def _head(self, task: str | None) -> nn.Module:
         if task is None:

@@ -206,7 +206,6 @@ class _Run:
             self._job["compute"],
             steps=self._mix.schedule.steps,
             examples=max(self._mix.schedule.batches) // self._job["compute"]["ranks"],
-            heads=len(self._mix.tasks),
             seed=self._job["seed"],
             precision=self._job["precision"],
             work=self._work.scratch,

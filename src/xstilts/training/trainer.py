@@ -33,7 +33,6 @@ def arguments(
     *,
     steps: int,
     examples: int,
-    heads: int,
     seed: int,
     precision: str,
     work: Path,
@@ -44,7 +43,6 @@ def arguments(
         compute: the job's `compute`.
         steps: optimizer steps.
         examples: of a rank and step, at most.
-        heads: number of tasks; a step trains the head of one.
         work: directory for what the Trainer writes.
     """
     cpu = compute["device"] == "cpu"
@@ -72,7 +70,7 @@ def arguments(
         log_level="error",
         remove_unused_columns=False,
         dataloader_pin_memory=not cpu,
-        ddp_find_unused_parameters=heads > 1,
+        ddp_find_unused_parameters=False,
         **_devices(compute, precision),
     )
 
@@ -128,8 +126,7 @@ class TaskTrainer(Trainer):
 
     To the Trainer a step is one batch; its forward passes, whose number may differ from step to step, are made here.
     The loss of a step is the sum over its labelled items divided by their number, both over all passes and ranks:
-    neither the split of a batch nor its padding changes it. A head that a step does not use has a gradient of zero
-    there, not none (as in jiant, and as DeepSpeed does it): Adam's momentum still moves it.
+    neither the split of a batch nor its padding changes it.
 
     Args:
         inputs: all training inputs.
@@ -149,8 +146,6 @@ class TaskTrainer(Trainer):
         self.task_model = model
         self._inputs, self._batches = inputs, batches
         self._task_sums = TaskLosses(inputs.tasks)
-        if len(inputs.tasks) > 1 and not self.is_deepspeed_enabled:
-            self.add_callback(_ZeroGradients(model))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """This rank's steps, each a list of forward passes; the whole training is one epoch to the Trainer."""
@@ -272,16 +267,3 @@ class TaskLosses:
         """Begin the next entry."""
         self.sums.zero_()
         self.steps = steps
-
-
-class _ZeroGradients(TrainerCallback):
-    """Gives every parameter that a step did not use a gradient of zero."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
-
-    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
-        """Fill in what is missing."""
-        for parameter in self._parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
