@@ -13,12 +13,9 @@ Padding is no token. The result goes to benchmarks/results/training-<lengths>-<d
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +32,12 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from xstilts import provenance
+import measured
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
+from xstilts.tasks.base import Kind
 from xstilts.tasks.features import pair
 from xstilts.training.batching import Limits, MicroBatches, Order, Schedule
 from xstilts.training.inputs import Inputs, TaskData
@@ -129,71 +127,95 @@ def hyper(given: argparse.Namespace) -> Hyperparameters:
 
 def run(given: argparse.Namespace, system: str, seed: int, work: str) -> float:
     """Real tokens per second of a system over the timed steps."""
-    rng, count = np.random.default_rng(seed), given.batch * (given.steps + 1)
+    rng, clock, args = np.random.default_rng(seed), Clock(given.processor), settings(given, seed, work)
+    torch.manual_seed(seed)
+    if system == "ours":
+        made = inputs(lengths(given.lengths, examples(given), rng).tolist(), shape(given).vocab_size, rng)
+        trainer, order = ours(given, "pair", ("a", "b", "c"), made, args, clock)
+    else:
+        made, order = chosen(given, system, rng)
+        trainer = peer(given, system, made, order, args, clock)
+    trainer.train()
+    timed = order[given.batch :]
+    return sum(made[i]["tokens"] for i in timed) / (clock.ends[-1] - clock.ends[0])
+
+
+def examples(given: argparse.Namespace) -> int:
+    """Those of all steps."""
+    return int(given.batch * (given.steps + 1))
+
+
+def settings(given: argparse.Namespace, seed: int, work: str) -> TrainingArguments:
+    """Those of a training of the workflow."""
     compute = {
         "device": given.device, "ranks": 1, "micro_batch": None, "micro_tokens": None, "threads": given.threads,
         "deepspeed": None, "report_to": [],
     }  # fmt: skip
-    args = arguments(
-        hyper(given),
-        compute,
-        steps=given.steps + 1,
-        examples=given.batch,
-        heads=1,
-        seed=seed,
-        precision=given.precision,
-        work=Path(work),
-    )
-    torch.manual_seed(seed)
-    config, clock = shape(given), Clock(given.processor)
-    if system == "ours":
-        sizes = lengths(given.lengths, count, rng).tolist()
-        batches = MicroBatches(
-            sizes, Schedule([count], [given.batch], [1.0], given.steps + 1, seed), Limits(packed=True)
-        )
-        model = TaskModel(
-            XLMRobertaModel(config, add_pooling_layer=False), [HeadSpec("t", "pair", ("a", "b", "c"), "cls")]
-        )
-        made = inputs(sizes, config.vocab_size, rng)
-        data = TaskData("t", "pair", features.of("pair"), made, count, ("a", "b", "c"), hyper(given))
-        trainer: Trainer = TaskTrainer(model, args, Inputs([data], PAD), batches, [clock])
-        steps = [[sizes[i] for i in batches.examples(step)] for step in range(given.steps + 1)]
-    else:
-        sizes, order = chosen(given, system, count, rng)
-        length = int(system.split()[1]) if system.startswith("fixed") else None
-        peer = XLMRobertaForSequenceClassification(config)
-        rows = inputs(sizes, config.vocab_size, rng)
-        trainer = Plain(peer, args, train_dataset=rows, callbacks=[clock], order=order, length=length)
-        steps = [[sizes[i] for i in order[k : k + given.batch]] for k in range(0, count, given.batch)]
-    trainer.train()
-    return sum(sum(step) for step in steps[1:]) / (clock.ends[-1] - clock.ends[0])
+    more = {"steps": given.steps + 1, "examples": given.batch, "heads": 1, "seed": seed}
+    return arguments(hyper(given), compute, precision=given.precision, work=Path(work), **more)
 
 
-def chosen(given: argparse.Namespace, system: str, count: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-    """Lengths, and the order of examples; grouped ones from all over a long training, so that they are typical."""
+def ours(
+    given: argparse.Namespace,
+    kind: Kind,
+    labels: tuple[str, ...],
+    made: list[Input],
+    args: TrainingArguments,
+    clock: Clock,
+) -> tuple[Trainer, list[int]]:
+    """Our trainer of a kind of task, and the order of its examples."""
+    schedule = Schedule([len(made)], [given.batch], [1.0], given.steps + 1, args.seed)
+    batches = MicroBatches([one["tokens"] for one in made], schedule, Limits(given.micro, packed=True))
+    encoder = XLMRobertaModel(shape(given), add_pooling_layer=False)
+    model = TaskModel(encoder, [HeadSpec("t", kind, labels, "cls")])
+    data = TaskData("t", kind, features.of(kind), made, len(made), labels, hyper(given))
+    trainer = TaskTrainer(model, args, Inputs([data], PAD), batches, [clock])
+    return trainer, [i for step in range(given.steps + 1) for i in batches.examples(step)]
+
+
+def peer(
+    given: argparse.Namespace, system: str, made: list[Input], order: list[int], args: TrainingArguments, clock: Clock
+) -> Trainer:
+    """The Trainer as it comes; smaller passes are accumulated."""
+    if given.micro:
+        args.gradient_accumulation_steps = given.batch // given.micro
+        args.per_device_train_batch_size = given.micro
+    length = int(system.split()[1]) if system.startswith("fixed") else None
+    model = XLMRobertaForSequenceClassification(shape(given))
+    return Plain(model, args, train_dataset=made, callbacks=[clock], order=order, length=length)
+
+
+def chosen(given: argparse.Namespace, system: str, rng: np.random.Generator) -> tuple[list[Input], list[int]]:
+    """Inputs, and their order; grouped ones from all over a long training, so that they are typical."""
+    vocabulary, count = shape(given).vocab_size, examples(given)
     if system != "grouped":
         sizes = lengths(given.lengths, count, rng).tolist()
-        return sizes, Order(count, given.seed).take(0, count)
+        return inputs(sizes, vocabulary, rng), Order(count, given.seed).take(0, count)
     pool = lengths(given.lengths, given.batch * POOL, rng).tolist()
     torch.manual_seed(int(rng.integers(2**31)))
     order = get_length_grouped_indices(pool, given.batch)
     places = rng.choice(POOL, given.steps + 1, replace=False)
     taken = [i for place in places for i in order[place * given.batch : (place + 1) * given.batch]]
-    return [pool[i] for i in taken], list(range(count))
+    return inputs([pool[i] for i in taken], vocabulary, rng), list(range(count))
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """What this benchmark and those of memory and of steps on a GPU are told."""
+    made = measured.parser(description)
+    made.add_argument("--lengths", default="xnli", choices=LONGEST)
+    for name, default in (("layers", 3), ("width", 768), ("batch", 32), ("steps", 2), ("threads", 2), ("seed", 0)):
+        made.add_argument(f"--{name}", type=int, default=default)
+    made.add_argument("--micro", type=int, help="examples of a pass at most; default: no limit")
+    made.add_argument("--device", default="cpu")
+    made.add_argument("--precision", default="fp32")
+    return made
 
 
 def main() -> None:
     """Measure, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lengths", default="xnli", choices=LONGEST)
-    parser.add_argument("--systems", nargs="+", default=["fixed 128", "fixed 256", "dynamic", "grouped", "ours"])
-    for name, default in (("layers", 3), ("width", 768), ("batch", 32), ("steps", 2), ("repeats", 5), ("threads", 2)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--processor", action="store_true", help="count processor seconds (give --threads 1)")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    told = parser(__doc__)
+    told.add_argument("--systems", nargs="+", default=["fixed 128", "fixed 256", "dynamic", "grouped", "ours"])
+    given = told.parse_args()
     torch.set_num_threads(given.threads)
     speeds: dict[str, list[float]] = {system: [] for system in given.systems}
     with tempfile.TemporaryDirectory() as work:
@@ -206,31 +228,12 @@ def main() -> None:
 
 def report(given: argparse.Namespace, speeds: dict[str, list[float]]) -> None:
     """Ratios of ours to each, repeat by repeat: median, smallest, largest."""
-    ratios = {name: [a / b for a, b in zip(speeds["ours"], own, strict=True)] for name, own in speeds.items()}
-    found = {
-        "settings": vars(given),
-        "machine": machine(),
-        "tokens_per_second": {name: [round(x, 1) for x in own] for name, own in speeds.items()},
-        "ours_to": {
-            name: {"median": statistics.median(own), "least": min(own), "most": max(own)}
-            for name, own in ratios.items()
-        },
-    }
-    path = HERE / "results" / f"training-{given.lengths}-{given.device}.json"
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    for name, ratio in found["ours_to"].items():
-        print(f"ours to {name}: {ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})")
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    cpu = next((x.split(":")[1].strip() for x in _lines("/proc/cpuinfo") if x.startswith("model name")), "")
-    return {"device": provenance.device(), "cpu": cpu, "cores": torch.get_num_threads(), **provenance.versions(),
-            "system": platform.platform(), "date": time.strftime("%Y-%m-%d")}  # fmt: skip
-
-
-def _lines(path: str) -> Iterator[str]:
-    return iter(Path(path).read_text(encoding="utf-8").splitlines())
+    ratios = {name: measured.ratios(speeds["ours"], own) for name, own in speeds.items()}
+    rounded = {name: [round(x, 1) for x in own] for name, own in speeds.items()}
+    name = f"training-{given.lengths}-{given.device}"
+    measured.keep(name, given, tokens_per_second=rounded, ours_to=ratios)
+    for name, ratio in ratios.items():
+        print(f"ours to {name}: {measured.told(ratio)}")
 
 
 if __name__ == "__main__":
