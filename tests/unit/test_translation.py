@@ -182,8 +182,15 @@ def test_a_translation_that_cannot_be_is_one_line(translation: dict[str, Any], t
 
 def test_files_of_the_user_are_checked_before_they_are_trained_on() -> None:
     raw = yaml.safe_load((ROOT / "config" / "mini.yaml").read_text(encoding="utf-8"))
+    raw["intermediates"] = {name: raw["intermediates"][name] for name in ("none", "qqp-en-qaa")}
+    raw["intermediates"]["qqp-qaa"] = {"tasks": [{"task": "qqp", "languages": ["qaa"], "translated": "qqp_mt"}]}
     study = Plan(config.load(raw), scope="all")
     checks = [found for found in study.steps() if found.phase == "match"]
     assert [found.name for found in checks] == ["match/qqp/qqp_mt/qaa"]
-    assert checks[0] in study.step("intermediate", ("mini", "qqp-en-qaa", "seed-1")).needs
+    for row in ("qqp-en-qaa", "qqp-qaa"):
+        assert checks[0] in study.step("intermediate", ("mini", row, "seed-1")).needs
+    alone = {"none": raw["intermediates"]["none"], "qqp-qaa": raw["intermediates"]["qqp-qaa"]}
+    study = Plan(config.load({**raw, "intermediates": alone}), scope="all")
+    (check,) = (found for found in study.steps() if found.phase == "match")
+    assert set(check.inputs) == {"train:qqp", "train:qqp_mt/qaa"}
     assert checks[0].payload["files"][0].endswith("translated/qaa/QQP/train.tsv")

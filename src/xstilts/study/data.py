@@ -178,7 +178,8 @@ class DataSteps(Grid):
                     read = (made.of, sources.ENGLISH) if made else (dataset, code)
                     yield use.task, read[0], [("train", read[1])]
                 for dataset, code in self._dev_parts(use):
-                    yield use.task, dataset, [("dev", code)]
+                    held_against: list[tuple[Split, str]] = [("train", code)] if self._users_own(use) else []
+                    yield use.task, dataset, [*held_against, ("dev", code)]
         for train_set in self.train_sets():
             if train_set != ENCODER:
                 for dataset in _own_datasets(train_set):
@@ -452,10 +453,13 @@ class DataSteps(Grid):
 
     def matches(self, use: TaskUse) -> tuple[Step, ...]:
         """The checks of a task's translated files against their original, of files of the user's own."""
-        name = use.translated
-        if name is None or name not in self.study.data.datasets or name in config.known_datasets():
+        if use.translated is None or not self._users_own(use):
             return ()
-        return tuple(self._match(use, name, code) for code in use.languages if code != sources.ENGLISH)
+        return tuple(self._match(use, use.translated, code) for code in use.languages if code != sources.ENGLISH)
+
+    def _users_own(self, use: TaskUse) -> bool:
+        """Are its translations files of the user's, not a published set?"""
+        return use.translated in self.study.data.datasets and use.translated not in config.known_datasets()
 
     def _match(self, use: TaskUse, dataset: str, language: str) -> Step:
         originals = [(name, sources.ENGLISH) for name in self._datasets_of(use)]
