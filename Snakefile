@@ -46,6 +46,7 @@ localrules:
 
 
 include: "workflow/rules/prepare.smk"
+include: "workflow/rules/translate.smk"
 include: "workflow/rules/backbone.smk"
 include: "workflow/rules/intermediate.smk"
 include: "workflow/rules/finetune.smk"

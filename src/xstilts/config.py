@@ -20,6 +20,7 @@ from xstilts.schema.arms import MLM, Finetune, Intermediate, MaskedText, Mixture
 from xstilts.schema.base import Model, Name, Number, Seed
 from xstilts.schema.data import UNPINNED, Dataset
 from xstilts.schema.training import BackboneTraining, DeepSpeed, Hyperparameters, Optimization
+from xstilts.schema.translation import Translation
 
 _DATA = Path(__file__).parent / "data"
 _M = TypeVar("_M", bound=Model)
@@ -52,6 +53,9 @@ class Data(Model):
     datasets: dict[Name, Dataset] = Field(
         {},
         description="Datasets whose place or layout differs from the known one (src/xstilts/data/datasets.yaml).",
+    )
+    translations: dict[Name, Translation] = Field(
+        {}, description="Training data that a model translates; name one as a task's `translated` (docs/baselines.md)."
     )
 
     @model_validator(mode="after")
@@ -168,6 +172,7 @@ class Resources(Model):
 
 _RESOURCES = {
     "prepare": {"mem_mb": 32000, "runtime": 240},
+    "translate": {"mem_mb": 32000, "runtime": 1440},
     "backbone": {"mem_mb": 32000, "runtime": 240},
     "intermediate": {"mem_mb": 64000, "runtime": 1440},
     "finetune": {"mem_mb": 64000, "runtime": 1440},
@@ -368,6 +373,23 @@ def _check_arm(study: Study, name: str, arm: Intermediate) -> None:
             raise ConfigError(f"{key}.tasks", f"{use.task!r} has no training data", "leave it out")
         for code in use.languages:
             _known(code, languages.table(), f"{key}.tasks.{use.task}.languages", "language")
+        _check_translation(study, f"{key}.tasks.{use.task}.translated", use)
+
+
+def _check_translation(study: Study, key: str, use: TaskUse) -> None:
+    """Refuse to translate what is not the task's, or what loses its labels by it."""
+    given, task = study.data.translations.get(use.translated or ""), tasks.get(use.task)
+    if given is None:
+        return
+    if use.translated in (*study.data.datasets, *known_datasets()):
+        raise ConfigError(f"data.translations.{use.translated}", "is a dataset's name too", "give it another")
+    if task.kind not in ("pair", "choice"):
+        problem = f"{use.task!r} ({task.kind}) has labels that point into its text, which a translation does not keep"
+        raise ConfigError(key, problem, "name a dataset of translated files")
+    own = use.datasets or task.datasets or (use.task,)
+    if given.of not in own:
+        problem = f"{use.translated!r} translates {given.of!r}, which {use.task!r} does not train on"
+        raise ConfigError(key, problem, f"translate {' or '.join(own)}")
 
 
 def _check_train_set(name: str, target: Target) -> None:

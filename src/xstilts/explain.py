@@ -21,6 +21,8 @@ _NOUNS = {
     "world": ("mini world", "mini worlds"),
     "preflight": ("check of the data files", "checks of the data files"),
     "prepare": ("dataset", "datasets"),
+    "translate": ("translation", "translations"),
+    "match": ("check of translated rows", "checks of translated rows"),
     "backbone": ("backbone", "backbones"),
     "intermediate": ("intermediate", "intermediates"),
     "finetune": ("finetune", "finetunes"),
@@ -66,7 +68,7 @@ def _causes(differences: Differences, step: Step, found: dict[Step, Causes]) -> 
     record = differences.sibling(step)
     if record is not None:
         return differences.between(step, record)
-    if step.phase in ("world", "preflight", "prepare"):
+    if step.phase in ("world", "preflight", "prepare", "translate", "match"):
         return {}
     return {cause: Effect(True, _tables(step)) for cause in differences.new(step)}
 

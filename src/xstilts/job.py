@@ -135,7 +135,7 @@ def _set_environment(job: Job) -> None:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if job.get("plan", {}).get("step") not in ("prepare", "backbone"):
+    if job.get("plan", {}).get("step") not in ("prepare", "translate", "backbone"):
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 

@@ -86,6 +86,7 @@ ASKS_LIKE = {
     "verify": "tabulate",
     "report": "tabulate",
 }
+TRAININGS = ("intermediate", "finetune")
 RESUMABLE = ("backbone", "intermediate", "finetune")
 # SLURM's log of a job ends with some forty lines of two inner Snakemakes.
 TAIL = 60
@@ -102,6 +103,8 @@ FOLDERS = {
     "world": (),
     "preflight": (),
     "prepare": ("dataset",),
+    "translate": ("dataset", "language"),
+    "match": ("task", "dataset", "language"),
     "backbone": ("backbone",),
     "intermediate": ("backbone", "intermediate", "seeds"),
     "finetune": ("backbone", "intermediate", "train_set", "seeds"),
@@ -240,8 +243,13 @@ def python():
 
 
 def gpus_of(phase):
-    """GPUs of a job: one per rank of a training, one for a prediction; none on a study that runs on CPUs."""
-    gpus = {"intermediate": COMPUTE.ranks, "finetune": COMPUTE.ranks, "predict": 1}
+    """GPUs of a job: one per rank of a training, one for a prediction or translation; none on a study that runs on CPUs."""
+    gpus = {
+        "intermediate": COMPUTE.ranks,
+        "finetune": COMPUTE.ranks,
+        "predict": 1,
+        "translate": 1,
+    }
     return gpus.get(phase, 0) if COMPUTE.device == "cuda" else 0
 
 
@@ -288,7 +296,7 @@ def priority_of(phase):
 
 def launcher(phase):
     """How a job starts: with GPUs of its own, and a training as one process or one per rank on this node."""
-    gpus, ranks = gpus_of(phase), COMPUTE.ranks if phase != "predict" else 1
+    gpus, ranks = gpus_of(phase), COMPUTE.ranks if phase in TRAININGS else 1
     lease = [f"{python()} -m xstilts.lease {gpus}"] if gpus else []
     training = f"{python()} -m xstilts.training.launch {ranks}"
     return " ".join([*lease, training if ranks > 1 else python()])

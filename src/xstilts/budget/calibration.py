@@ -43,7 +43,16 @@ class Seen:
 
 def task_of(step: Step) -> str:
     """What a row of the report is about, besides its phase."""
-    place = {"intermediate": 1, "finetune": 2, "predict": 2, "score": 2, "prepare": 0, "backbone": 0, "tokenize": 0}
+    place = {
+        "intermediate": 1,
+        "finetune": 2,
+        "predict": 2,
+        "score": 2,
+        "prepare": 0,
+        "translate": 0,
+        "backbone": 0,
+        "tokenize": 0,
+    }
     which = place.get(step.phase, -1)
     return step.folders[which] if 0 <= which < len(step.folders) else ""
 

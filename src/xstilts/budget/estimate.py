@@ -22,13 +22,14 @@ from xstilts.training.steps import mixed_steps, rates, total_steps
 
 TRAININGS = ("intermediate", "finetune")
 ON_MODELS = (*TRAININGS, "predict")
-ON_DEVICE = ("backbone", *ON_MODELS)
+ON_DEVICE = ("translate", "backbone", *ON_MODELS)
 
 # Ours, measured on the mini study: seconds of a job of the host, and per row that it reads.
 _HOST = {
     "world": (6.0, 0.0),
     "preflight": (0.5, 0.0),
     "prepare": (0.2, 1e-5),
+    "match": (0.5, 0.0),
     "score": (0.5, 5e-5),
     "external": (1.0, 0.0),
     "submission": (2.0, 0.0),
@@ -142,6 +143,8 @@ class Estimator:
         if step.phase in by_phase:
             made = by_phase[step.phase](step, slice_, compute, stop)
             return replace(made, devices=self.held_devices(step))
+        if step.phase == "translate":
+            raise Missing("what a translation model costs is not estimated")
         if step.phase not in _HOST:
             raise Missing(f"phase {step.phase} is not estimated before some of its jobs are finished")
         start, per_row = _HOST[step.phase]

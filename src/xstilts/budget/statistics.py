@@ -98,7 +98,8 @@ class Statistics:
     # --- not at hand
 
     def _shipped(self, path: Path) -> Part:
-        dataset = path.parent.parent.name
+        translation = self._plan.study.data.translations.get(path.parents[2].name)  # has a folder for each language
+        dataset = translation.of if translation else path.parent.parent.name
         split, language = path.stem.split(".", 1)
         alike = str(lengths.shipped()["translations"].get(dataset, dataset))
         known = lengths.shipped_part(alike, language, world=self._plan.study.data.world is not None)

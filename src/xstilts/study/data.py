@@ -174,9 +174,12 @@ class DataSteps(Grid):
         for name in dict.fromkeys(self.trained_as(row) for row in rows):
             for use in self.arms[name].tasks:
                 for dataset, code in self._train_parts(use):
-                    yield use.task, dataset, [("train", code)]
+                    made = self.study.data.translations.get(dataset)
+                    read = (made.of, sources.ENGLISH) if made else (dataset, code)
+                    yield use.task, read[0], [("train", read[1])]
                 for dataset, code in self._dev_parts(use):
-                    yield use.task, dataset, [("dev", code)]
+                    held_against: list[tuple[Split, str]] = [("train", code)] if self._users_own(use) else []
+                    yield use.task, dataset, [*held_against, ("dev", code)]
         for train_set in self.train_sets():
             if train_set != ENCODER:
                 for dataset in _own_datasets(train_set):
@@ -290,7 +293,8 @@ class DataSteps(Grid):
 
     def _raw_files(self) -> list[Path]:
         """What backbones are made from: raw text, or a checkpoint directory."""
-        found: list[Path] = []
+        models = {self.study.data.translations[name].path for name, _ in self.translated()}
+        found = [Path(path) / "config.json" for path in sorted(filter(None, models))]
         for given in self.study.backbones.values():
             found += [Path(given.path) / "config.json"] if given.path else []
             if given.train and not self.study.data.world:
@@ -373,6 +377,9 @@ class DataSteps(Grid):
         for name, given in self.study.backbones.items():
             if given.hub is not None:
                 used.add(("models", given.hub, self._model_revision(name)))
+        for name, _ in self.translated():
+            if hub := self.study.data.translations[name].hub:
+                used.add(("models", hub, self._translator_revision(name)))
         return used
 
     def _model_revision(self, name: str) -> str:
@@ -391,6 +398,12 @@ class DataSteps(Grid):
         """
         digests, paths, steps = {}, [], []
         for dataset, language in wanted:
+            if dataset in self.study.data.translations:
+                made = self.translate(dataset, language)
+                digests[f"{split}:{dataset}/{language}"] = made.digest
+                paths.append(f"{made.directory}/train.{language}.parquet")
+                steps.append(made)
+                continue
             part = self.parts(dataset).get((split, language))
             if part is None and split == "train":
                 problem = f"has no training part in {languages.table()[language].name} ({language})"
@@ -402,6 +415,62 @@ class DataSteps(Grid):
             paths.append(self._path(dataset, part))
             steps.append(self.prepare(dataset))
         return digests, paths, tuple(steps)
+
+    @remembered
+    def translate(self, dataset: str, language: str) -> Step:
+        """The English training part of a dataset, translated by a sequence-to-sequence model."""
+        given = self.study.data.translations[dataset]
+        _, (path,), needs = self._data([(given.of, sources.ENGLISH)], "train")
+        files = sorted(Path(given.path).iterdir()) if given.path and Path(given.path).is_dir() else []
+        slice_: dict[str, Any] = {
+            "kind": self._uses[given.of][0].shape[0],
+            "source": given.codes.get(sources.ENGLISH, sources.ENGLISH),
+            "target": given.codes.get(language, language),
+            **given.model_dump(mode="json", include={"beams", "max_length", "batch"}),
+            "precision": self.study.compute.precision,
+        }
+        revision = self._translator_revision(dataset)
+        slice_ |= {"model": {"hub": given.hub, "revision": revision}} if given.hub else {}
+        inputs = {"train": self.parts(given.of)["train", sources.ENGLISH].digest}
+        inputs |= {f"model:{p.name}": self._contents.of(p) for p in files if p.is_file() and p.name != RECORD}
+        payload: dict[str, Any] = {"hub": given.hub, "revision": revision, "path": given.path}
+        payload |= {"train": path, "language": language, "compute": self._compute(ranks=1)}
+        code = self._code("translate", "xstilts.translation.translate")
+        names = (RECORD, f"train.{language}.parquet")
+        return self._step("translate", (dataset, language), slice_, inputs, code, needs, names, payload)
+
+    def _translator_revision(self, dataset: str) -> str:
+        given = self.study.data.translations[dataset]
+        if given.hub is None:
+            return given.revision
+        return self.revisions.commit("models", given.hub, given.revision, f"data.translations.{dataset}.revision")
+
+    def translated(self) -> list[tuple[str, str]]:
+        """Dataset and language of all that models translate for the rows of the scope."""
+        uses = (use for row in self.intermediates for use in self.arms[self.trained_as(row)].tasks)
+        parts = (part for use in uses for part in self._train_parts(use))
+        return list(dict.fromkeys(part for part in parts if part[0] in self.study.data.translations))
+
+    def matches(self, use: TaskUse) -> tuple[Step, ...]:
+        """The checks of a task's translated files against their original, of files of the user's own."""
+        if use.translated is None or not self._users_own(use):
+            return ()
+        return tuple(self._match(use, use.translated, code) for code in use.languages if code != sources.ENGLISH)
+
+    def _users_own(self, use: TaskUse) -> bool:
+        """Are its translations files of the user's, not a published set?"""
+        return use.translated in self.study.data.datasets and use.translated not in config.known_datasets()
+
+    def _match(self, use: TaskUse, dataset: str, language: str) -> Step:
+        originals = [(name, sources.ENGLISH) for name in self._datasets_of(use)]
+        wanted, paths, steps = self._data(originals, "train")
+        found, (path,), made = self._data([(dataset, language)], "train")
+        source = self.source(dataset)
+        files = sources.local_files(source, self._files_root(source), "train", language)
+        payload = {"originals": paths, "translated": path, "files": [str(file) for file in files]}
+        code = self._code("match", "xstilts.translation.match")
+        needs = tuple(dict.fromkeys((*steps, *made)))
+        return self._step("match", (use.task, dataset, language), {}, wanted | found, code, needs, payload=payload)
 
     def _path(self, dataset: str, part: Part) -> str:
         """Where a part of a dataset stands once it is prepared."""

@@ -63,6 +63,11 @@ class Plan(ReportSteps):
                     tests.setdefault(dataset, {})[part.language] = path
                 if part.split != "dev":
                     inputs[f"{dataset}/{part.split}.{part.language}"] = part.digest
+        for dataset, language in self.translated():
+            step = self.translate(dataset, language)
+            needs.append(step)
+            training[f"{dataset} ({language})"] = f"{step.directory}/train.{language}.parquet"
+            inputs[f"{dataset}/train.{language}"] = step.digest
         table = str(self.tables / "overlap.csv")
         payload = {"training": training, "tests": tests, "table": table}
         code = self._code("overlap", "xstilts.analysis.overlap")

@@ -37,6 +37,8 @@ Phase = Literal[
     "world",
     "preflight",
     "prepare",
+    "translate",
+    "match",
     "backbone",
     "intermediate",
     "finetune",
@@ -139,6 +141,8 @@ FOLDER_OF: dict[Phase, str] = {
     "world": "world",
     "preflight": "preflight",
     "prepare": "data",
+    "translate": "translated",
+    "match": "matched",
     "backbone": "backbone",
     "intermediate": "intermediate",
     "finetune": "finetune",
@@ -170,6 +174,8 @@ RULE_FILES: dict[Phase, str] = {
     **{phase: phase for phase in ("prepare", "backbone", "intermediate", "finetune", "predict", "score", "tabulate")},
     "submission": "submission",
     "overlap": "overlap",
+    "translate": "translate",
+    "match": "translate",
 }
 
 

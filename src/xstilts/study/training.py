@@ -160,7 +160,7 @@ class TrainingSteps(DataSteps):
             "target_dev": {f"{target}/{p.language}": self._path(dataset, p) for target, dataset, p in oracle},
         }
         inputs = {**train, **dev, **{f"dev.{p.language}:{dataset}": p.digest for _, dataset, p in oracle}}
-        needs = (*train_steps, *dev_steps, *(self.prepare(dataset) for _, dataset, _ in oracle))
+        needs = (*train_steps, *self.matches(use), *dev_steps, *(self.prepare(dataset) for _, dataset, _ in oracle))
         return _Told(slice_, inputs, payload, needs, _task_modules(task, selects or bool(oracle)))
 
     def selection(self, train_set: str) -> Selection:
