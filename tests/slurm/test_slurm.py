@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -40,10 +41,16 @@ def run(cluster: Cluster, local: Workspace, tmp_path_factory: pytest.TempPathFac
         shutil.copytree(local.results / fetched, workspace.results / fetched)
     process = workspace.submit("all_matrix", "--until", "tabulate")
 
-    cluster.lose_node(wait_for("a fine-tuning's state", lambda: workspace.job_with_state("finetune"), process))
-    wait_for("a job over its memory", lambda: "exceeded memory limit" in workspace.told(), process)
-    job = wait_for("an intermediate's state", lambda: workspace.job_with_state("intermediate"), process)
-    cluster.call("scancel", job)
+    def lose() -> None:
+        cluster.lose_node(wait_for("a fine-tuning's state", lambda: workspace.job_with_state("finetune"), process))
+
+    # Side by side: on a fast machine either training may be over before the other has been disturbed.
+    with ThreadPoolExecutor() as pool:
+        lost = pool.submit(lose)
+        wait_for("a job over its memory", lambda: "exceeded memory limit" in workspace.told(), process)
+        job = wait_for("an intermediate's state", lambda: workspace.job_with_state("intermediate"), process)
+        cluster.call("scancel", job)
+        lost.result()
     assert process.wait(900) == 0, workspace.told()[-6000:]
     return workspace
 
