@@ -340,9 +340,28 @@ def see_cancelled_jobs():
     plugin.query_job_status = asked
 
 
+def exclude_named_nodes_only():
+    """Have SLURM's plugin exclude only nodes that have a name.
+
+    Of a job that lost its node and waits to run again sacct says `None assigned`, which the plugin (2.8.0) takes for the
+    node that failed: from then on sbatch refuses every job.
+    """
+    plugin = sys.modules.get("snakemake_executor_plugin_slurm")
+    if plugin is None:
+        return
+    command = plugin.get_submit_command
+
+    def named(*args, failed_nodes=(), **settings):
+        nodes = {node for node in failed_nodes or () if " " not in node}
+        return command(*args, failed_nodes=nodes, **settings)
+
+    plugin.get_submit_command = named
+
+
 if workflow.is_main_process:
     logger.addHandler(Tails())
     see_cancelled_jobs()
+    exclude_named_nodes_only()
 
 
 def print_matrix():
