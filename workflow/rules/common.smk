@@ -369,7 +369,12 @@ def print_matrix():
     if PLAN.study.report.print_matrix:
         from xstilts.analysis.terminal import show
 
-        plans = [plan for plan in map(plan_of, SCOPES) if plan.tabulate().done]
+        # `done` remembers what was there before the run.
+        plans = [
+            plan
+            for plan in map(plan_of, SCOPES)
+            if all(Path(path).exists() for path in plan.tabulate().outputs)
+        ]
         for plan in plans[-1:]:
             show(plan.tables, sys.stdout)
 
