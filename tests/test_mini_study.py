@@ -28,7 +28,8 @@ POS_ACCURACY = ("udpos", "accuracy")  # beside XTREME's metrics
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The study, run once on two cores."""
     workspace = Workspace(tmp_path_factory.mktemp("finished"))
-    workspace.run("all_matrix")
+    told = workspace.run("all_matrix").stdout
+    assert "small, test: score of none, change against it" in told
     return workspace
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import workspace
 
 from xstilts import digest
 from xstilts.config import deep_merge, load
@@ -15,42 +16,8 @@ from xstilts.provenance import versions
 from xstilts.study import Plan, Step
 
 SMALL: dict[str, Any] = {
-    "study": "small",
-    "data": {
-        "world": {"seed": 0, "sizes": {"dev": 60, "test": 60, "tatoeba": 60, "bucc_pairs": 40, "bucc_distractors": 40}}
-    },
-    "recipe": "small",
-    "recipes": {
-        "small": {
-            "defaults": {
-                "learning_rate": 1.0e-3,
-                "batch": 16,
-                "steps": 12,
-                "max_length": 64,
-                "doc_stride": 16,
-                "max_query_length": 24,
-                "max_answer_length": 8,
-                "selection": {"checkpoint": "last"},
-            },
-            "intermediate": {"mnli": {}, "ccg": {}},
-            "finetune": {name: {} for name in ("mnli", "pawsx", "udpos", "panx", "squad_v1", "tydiqa")},
-            "retrieval": {"max_length": 64},
-        }
-    },
-    "backbones": {
-        "mini": {
-            "pooling": "mean",
-            "retrieval_layer": 1,
-            "train": {"languages": ["en", "qaa"], "parallel": "pretrain/parallel.en-{lang}.tsv", "steps": 40},
-        }
-    },
-    "intermediates": {"none": {"tasks": []}, "mnli": {"tasks": ["mnli"]}},
-    "targets": {
-        **{name: {"languages": ["en", "qaa"]} for name in ("xnli", "pawsx", "udpos", "xquad", "mlqa")},
-        **{name: {"languages": ["qaa"]} for name in ("bucc2018", "tatoeba")},
-    },
-    "seeds": {"intermediate": [1]},
-    "compute": {"device": "cpu", "precision": "fp32", "threads": 1, "warm": True, "micro_batch": None},
+    **workspace.SMALL,
+    "targets": {name: block for name, block in workspace.SMALL["targets"].items() if name != "tydiqa"},
 }
 """A study of two rows and seven columns; what tests count follows from it."""
 

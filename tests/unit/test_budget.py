@@ -202,6 +202,7 @@ def test_a_step_of_another_make_is_said_and_keeps_nothing_from_running(tmp_path:
     trained = next(step for step in estimator.plan.steps() if step.phase == "finetune")
     strange = estimator.costed(trained, {"task": "new"}, {}, None)
     assert strange.missing and "settings that the budget does not know (KeyError: 'hyper')" in strange.missing
+    # No phase of the graph, which is the point.
     unheard = replace(trained, phase="distil")  # type: ignore[arg-type]
     assert "phase distil is not estimated" in str(estimator.cost(unheard).missing)
 

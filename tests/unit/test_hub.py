@@ -270,7 +270,9 @@ def test_tydiqa_must_have_its_3696_english_questions(tmp_path: Path) -> None:
         ids = [f"english-{i}" for i in range(english)] + [f"finnish-{i}" for i in range(20)]
         return qa(*((name, "Ada wrote.", "Who?", ["Ada"], [0]) for name in ids))
 
-    rows = config.known_datasets()["tydiqa"].hub.rows  # type: ignore[union-attr]
+    hub = config.known_datasets()["tydiqa"].hub
+    assert hub is not None
+    rows = hub.rows
     whole = known("tydiqa", repository(tmp_path / "whole", "secondary_task", {"train": table(3696)}), rows=rows)
     assert len(read(whole, "tydiqa", "train")[0]) == 3696
     short = known("tydiqa", repository(tmp_path / "short", "secondary_task", {"train": table(3695)}), rows=rows)

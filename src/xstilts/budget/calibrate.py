@@ -7,6 +7,7 @@ a start takes. Their records stay below `results/<study>/calibration/`, where ev
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,9 @@ def measure(plan: Plan, step: Step, steps: int) -> None:
     ranks = plan.study.compute.ranks
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
     script = f"workflow/scripts/{step.phase}.py"
-    if subprocess.run([sys.executable, *several, script, str(path)], check=False).returncode:
+    # As in the rules: else workflow/scripts/tabulate.py stands before the package of that name, which torch imports.
+    safe = {**os.environ, "PYTHONSAFEPATH": "1"}
+    if subprocess.run([sys.executable, *several, script, str(path)], env=safe, check=False).returncode:
         raise UserError(f"{step.name}: the short training failed; correct what it says above")
     record = (output / files.RECORD).read_text(encoding="utf-8")
     shutil.rmtree(output)

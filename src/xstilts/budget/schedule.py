@@ -64,7 +64,8 @@ class _Run:
         self.starts: dict[Hashable, float] = {}
         self.ends: dict[Hashable, float] = {}
         self.running: list[tuple[float, int]] = []
-        self._jobs, self._ready = jobs, {}  # type: ignore[var-annotated]
+        self._jobs = jobs
+        self._ready: dict[Demand, list[tuple[float, int]]] = {}
         self._demands = [_bounded(job.demand, capacity) for job in jobs]
         place = {job.key: i for i, job in enumerate(jobs)}
         self._after: list[list[int]] = [[] for _ in jobs]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from xstilts import digest
 from xstilts.budget import lengths
@@ -15,8 +13,6 @@ from xstilts.budget.lengths import Part
 from xstilts.budget.missing import Missing
 from xstilts.mini.sizes import Sizes
 from xstilts.study import Plan
-
-_MEMORY = "lengths.json"
 
 
 class Statistics:
@@ -30,9 +26,6 @@ class Statistics:
         self._plan = plan
         self.used: dict[str, set[str]] = {}
         self._known: dict[tuple[str, str], Part] = {}
-        self._memory = digest.memory_path().with_name(_MEMORY)
-        self._measured: dict[str, Any] | None = None
-        self._changed = False
 
     def parts(self, paths: Iterable[str], tokenizer: Path | None) -> list[Part]:
         """Parts by the paths at which they stand once prepared (`…/<dataset>/<digest>/<split>.<language>.parquet`).
@@ -59,41 +52,26 @@ class Statistics:
         path = _prepared(wanted)
         if path is None:
             return None
-        memory = self._remembered()
         file = tokenizer / "tokenizer.json" if tokenizer else None
         counted = file if file is not None and file.exists() else None
         key = digest.of([path.parent.name, path.name, tokenizer.name if tokenizer and counted else None])
-        if key not in memory:
+        if key not in self._memory.known:
             language = path.stem.split(".", 1)[1]
             try:
                 count = lengths.by_tokenizer(counted) if counted else lengths.by_characters(language)
-                memory[key] = lengths.measured(path, count)
+                self._memory.learn(key, list(lengths.measured(path, count)))
             except Exception:  # damaged, which tokenizers tell by nothing narrower; the job that reads it will say so
                 return None
-            self._changed = True
-        rows, roles = memory[key]
+        rows, roles = self._memory.known[key]
         return Part(rows, roles, "measured")
 
-    def _remembered(self) -> dict[str, Any]:
-        if self._measured is None:
-            try:
-                self._measured = json.loads(self._memory.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                self._measured = {}
-        assert self._measured is not None
-        return self._measured
+    @cached_property
+    def _memory(self) -> digest.Memory:
+        return digest.Memory(digest.memory_path("lengths"))
 
     def save(self) -> None:
-        """Keep what was measured; a read-only cache is no error."""
-        if not self._changed:
-            return
-        temporary = self._memory.with_name(f"{_MEMORY}.{os.getpid()}")
-        try:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._measured), encoding="utf-8")
-            temporary.replace(self._memory)
-        except OSError:
-            temporary.unlink(missing_ok=True)
+        """Keep what was measured, if anything was."""
+        self._memory.save()
 
     # --- not at hand
 

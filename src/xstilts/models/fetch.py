@@ -9,8 +9,7 @@ from typing import Any
 from xstilts import provenance
 from xstilts.errors import UserError
 from xstilts.files import RECORD, staged, write_json
-from xstilts.models import checkpoint, masked_lm
-from xstilts.schema.data import UNPINNED
+from xstilts.models import checkpoint, masked_lm, snapshot
 
 _WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "tokenizer*", "*.tiktoken")
 
@@ -25,7 +24,10 @@ def fetch(job: dict[str, Any]) -> None:
         UserError: the repository or directory cannot be read, or holds no safetensors weights.
     """
     started = time.time()
-    source, commit = _download(job["hub"], job["revision"]) if job["hub"] else (Path(job["path"]), None)
+    if job["hub"]:
+        source, commit = snapshot.download("backbone", job["hub"], job["revision"], _WANTED)
+    else:
+        source, commit = Path(job["path"]), None
     _require_safetensors(source, job["hub"] or job["path"])
     encoder, tokenizer = checkpoint.load_encoder(source), checkpoint.load_tokenizer(source)
     with staged(Path(job["output"])) as directory:
@@ -43,18 +45,3 @@ def _require_safetensors(folder: Path, name: str) -> None:
             f"if its weights are pickled (pytorch_model.bin), convert them once with {command} and name it as `path`"
         )
         raise UserError(f"backbone {name}: no safetensors weights, and no others are read; {remedy}")
-
-
-def _download(hub: str, revision: str) -> tuple[Path, str]:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    wanted = None if revision == UNPINNED else revision
-    try:
-        folder = Path(snapshot_download(hub, revision=wanted, allow_patterns=list(_WANTED)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        remedy = "check id, revision and network, or give a directory with `path`"
-        raise UserError(f"backbone {hub} (revision {revision}): cannot be fetched: {reason}; {remedy}") from None
-    # A snapshot's folder is named by its commit.
-    return folder, folder.name if folder.parent.name == "snapshots" else str(HfApi().model_info(hub).sha)

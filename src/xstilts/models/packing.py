@@ -126,7 +126,9 @@ class Run:
 
     def packed(self, padded: torch.Tensor) -> torch.Tensor:
         """(sequences, heads, longest, size) to (tokens, heads, size)."""
-        taken: torch.Tensor = _Taken.apply(padded.transpose(1, 2).flatten(0, 1), self.index)  # type: ignore[no-untyped-call]
+        rows = padded.transpose(1, 2).flatten(0, 1)
+        # PyTorch types no `apply`.
+        taken: torch.Tensor = _Taken.apply(rows, self.index)  # type: ignore[no-untyped-call]
         return taken
 
     def mask(self, window: int | None) -> torch.Tensor | None:

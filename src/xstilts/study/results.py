@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from xstilts import config, digest, tasks
-from xstilts.config import Study
 from xstilts.errors import UserError
 from xstilts.files import RECORD
-from xstilts.revisions import Revisions
 from xstilts.schema.arms import MLM
 from xstilts.schema.data import is_commit
 from xstilts.study.grid import remembered
@@ -24,7 +22,6 @@ from xstilts.study.step import (
     REPORTED,
     TRAINED_FILES,
     Phase,
-    Scope,
     Step,
 )
 from xstilts.tasks.sources import ENGLISH
@@ -33,15 +30,7 @@ from xstilts.tasks.sources import ENGLISH
 class Plan(ReportSteps):
     """All steps of a study."""
 
-    def __init__(
-        self,
-        study: Study,
-        results: Path = Path("results"),
-        revisions: Revisions | None = None,
-        scope: Scope = "matrix",
-    ) -> None:
-        super().__init__(study, results, revisions, scope)
-        self._built = False
+    _built = False
 
     @remembered
     def overlap(self) -> Step:

@@ -77,7 +77,7 @@ def _compile_nothing() -> None:
     It does so at its first start on a CPU, under a lock file that a killed compilation leaves behind and every later
     start waits for without end (torch.utils.file_baton), and it probes compilers at every start.
     """
-    # Not `from deepspeed.comm import torch`: that name is PyTorch itself.
+    # Not `from deepspeed.comm import torch`: that name is PyTorch itself. A module object has no attributes to mypy.
     backend = importlib.import_module("deepspeed.comm.torch")
     backend.build_shm_op = lambda: None  # type: ignore[attr-defined]
 

@@ -26,6 +26,7 @@ def main(ranks: str, *script: str) -> int:
     arguments = ["--standalone", f"--nproc-per-node={ranks}", f"--shutdown-timeout={_GRACE}", *script]
     while True:
         try:
+            # torchrun's own entry points, which PyTorch does not type.
             run.run(run.parse_args(arguments))  # type: ignore[no-untyped-call]
             return 0
         except ChildFailedError as error:

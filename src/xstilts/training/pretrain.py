@@ -95,6 +95,7 @@ def pretrain(job: dict[str, Any]) -> None:
     torch.manual_seed(training.seed)
     tokenizer = train_tokenizer(_tokenizer_texts(corpus, training), training.vocabulary, training.positions)
     model = _model(training, len(tokenizer))
+    # transformers wraps `to` in a decorator whose types lose the device.
     model.to(_device(job["compute"]))  # type: ignore[arg-type]
     work = Work(Path(job["work"]))
     with work.held():

@@ -164,6 +164,7 @@ class TaskTrainer(Trainer):
         passes = next(epoch_iterator)
         return [passes], self._get_num_items_in_batch(passes, device)
 
+    # To the Trainer a batch is one dictionary; here a step's batch is the list of its passes.
     def training_step(  # type: ignore[override]
         self,
         model: torch.nn.Module,

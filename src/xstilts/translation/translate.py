@@ -14,7 +14,7 @@ import torch
 from xstilts import provenance
 from xstilts.errors import ConfigError, UserError
 from xstilts.files import RECORD, staged, write_json
-from xstilts.schema.data import UNPINNED
+from xstilts.models import snapshot
 from xstilts.translation.seq2seq import Translator
 
 FIELDS = {"pair": ("text_a", "text_b"), "choice": ("context", "question", "choices")}
@@ -73,24 +73,13 @@ def _device(name: str) -> torch.device:
 
 def _model(job: dict[str, Any]) -> tuple[Path, str | None]:
     """The model's directory, and its commit if it is the hub's."""
-    folder, commit = _fetched(job["hub"], job["revision"]) if job["hub"] else (Path(job["path"]), None)
+    if job["hub"]:
+        folder, commit = snapshot.download("translation model", job["hub"], job["revision"], _WANTED)
+    else:
+        folder, commit = Path(job["path"]), None
     if not any(folder.glob("model*.safetensors*")):
         remedy = "name a revision or directory that has model.safetensors"
         raise UserError(
             f"translation model {job['hub'] or folder}: no safetensors weights, no others are read; {remedy}"
         )
     return folder, commit
-
-
-def _fetched(hub: str, revision: str) -> tuple[Path, str]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    wanted = None if revision == UNPINNED else revision
-    try:
-        folder = Path(snapshot_download(hub, revision=wanted, allow_patterns=list(_WANTED)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        remedy = "check id, revision and network, or give a directory with `path`"
-        raise UserError(f"translation model {hub} ({revision}): cannot be fetched: {reason}; {remedy}") from None
-    return folder, folder.name  # a snapshot's folder is named by its commit
