@@ -76,18 +76,22 @@ def _memory(held: float, fits: int | None) -> str:
 def _total(made: Budget) -> str:
     jobs = sum(row.jobs for row in made.rows)
     written, kept = (sum(getattr(row, name) for row in made.rows) for name in ("written", "kept"))
-    known = " without what is not estimated" if made.missing else ""
     bound = f", at most {hours_of(made.most)} if nothing stops early" if made.most > 1.001 * made.hours else ""
-    hours = f"{hours_of(made.hours)} {made.unit} h ± {made.spread:.0%}{known}{bound}"
+    hours = f"{hours_of(made.hours)} {made.unit} h ± {made.spread:.0%}{_incomplete(made)}{bound}"
     return f"total: {jobs} jobs, {hours}; {size(written)} written, {size(kept)} kept"
+
+
+def _incomplete(made: Budget) -> str:
+    return " without what is not estimated" if made.missing else ""
 
 
 def _wall(made: Budget) -> list[str]:
     upper = made.schedule(made.gpus, upper=True).makespan / 3600
     bound = f" (at most {duration(3600 * upper)})" if upper > 1.001 * made.wall[made.gpus] else ""
     on_counts = ", ".join(f"{count}: {duration(3600 * hours)}" for count, hours in made.wall.items())
+    known = f"± {made.spread:.0%}{_incomplete(made)}{bound}"
     return [
-        f"wall clock on {made.gpus} {made.unit}s: {duration(3600 * made.wall[made.gpus])} ± {made.spread:.0%}{bound}",
+        f"wall clock on {made.gpus} {made.unit}s: {duration(3600 * made.wall[made.gpus])} {known}",
         f"wall clock by {made.unit}s: {on_counts}",
     ]
 
