@@ -9,6 +9,7 @@ from xstilts.analysis.tables import number
 
 _BLUE, _RED, _GREY = "#2166ac", "#b2182b", "#888888"
 _WIDTH, _PANEL = 760.0, 240.0
+_NARROW = 440.0  # a telephone's page
 
 Interval = tuple[str, float, float, float]  # name, value, ends
 Curve = Sequence[tuple[float, float]]
@@ -18,7 +19,7 @@ def forest(intervals: Sequence[Interval], alt: str, caption: str) -> str:
     """One line for each change: its interval and a dot at its value; left of 0 red, right of it blue."""
     ends = [end for _, _, low, high in intervals for end in (low, high)]
     low, high = min(0.0, *ends), max(0.0, *ends)
-    left, width = 190.0, _WIDTH - 300
+    left, width = 135.0, _NARROW - 135 - 115
     scale = width / (high - low or 1)
 
     def at(value: float) -> float:
@@ -32,7 +33,7 @@ def forest(intervals: Sequence[Interval], alt: str, caption: str) -> str:
         shapes.append(f'<circle cx="{at(value):.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
         ends_text = f"{number(value, '+.1f')} [{number(start, '+.1f')}, {number(stop, '+.1f')}]"
         shapes.append(text(left + width + 8, y + 4, ends_text, size=10))
-    return drawing(alt, _WIDTH, height, shapes, caption)
+    return drawing(alt, _NARROW, height, shapes, caption)
 
 
 def curves(panels: Mapping[str, Mapping[str, Curve]], alt: str, caption: str) -> str:
