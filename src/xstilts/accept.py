@@ -133,9 +133,9 @@ def main() -> None:
     """The command."""
     given = _arguments()
     for phase in (p for p in KINDS if p in given.step):  # each changes the inputs of the next
-        done = accept(command.plan_of(given.configfile), phase)
+        done = accept(command.plan_of(given.configfile, given.config), phase)
         print(f"xstilts: accepted {done['results']} {phase} under changed {', '.join(done['modules'])}")
-    plan = command.plan_of(given.configfile)
+    plan = command.plan_of(given.configfile, given.config)
     if given.step:
         _publish_origins(plan)
     if given.list:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,43 @@ DEFAULT = Path("config/config.yaml")
 
 
 def parser(program: str, description: str) -> argparse.ArgumentParser:
-    """A command's arguments, with `--configfile` as Snakemake has it."""
+    """A command's arguments, with `--configfile` and `--config` as Snakemake has them."""
     made = argparse.ArgumentParser(prog=f"python -m xstilts.{program}", description=description)
     made.add_argument("--configfile", type=Path, default=DEFAULT, help=f"the study's config (default: {DEFAULT})")
+    made.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="values laid over the config's")
     return made
 
 
-def plan_of(configfile: Path, changes: Mapping[str, Any] | None = None, scope: Scope = "matrix") -> Plan:
+def plan_of(configfile: Path, changes: Sequence[str] = (), scope: Scope = "matrix") -> Plan:
     """The plan of a config file, in the working directory.
 
     Args:
-        changes: values laid over the file's, as Snakemake's `--config` does.
+        changes: `KEY=VALUE` laid over the file's, as Snakemake's `--config` does.
         scope: the study's rows.
 
     Raises:
-        UserError: the file cannot be read as a config.
+        UserError: the file cannot be read as a config, or a change is none.
     """
     try:
         raw = yaml.safe_load(configfile.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{configfile}: cannot be read as a config: {error}; name one with --configfile") from None
-    study = load(deep_merge(raw, changes or {}))
+    for text in changes:
+        raw = deep_merge(raw, _change(text))
+    study = load(raw)
     plan = Plan(study, revisions=revisions.read(revisions.path_of(configfile)), scope=scope)
     plan.steps()
     return plan
+
+
+def _change(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    try:
+        if equals:
+            return {key: yaml.safe_load(value)}
+    except yaml.YAMLError:
+        pass
+    raise UserError(f"--config {text}: not KEY=VALUE with a YAML value; write --config 'seeds={{intermediate: [1]}}'")
 
 
 def run(command: Callable[[], None]) -> None:

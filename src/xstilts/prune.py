@@ -60,7 +60,7 @@ def main() -> None:
     parser = command.parser("prune", "Delete weights that no prediction of the study waits for.")
     parser.add_argument("--keep", choices=get_args(KeepWeights), help="instead of the config's keep_weights")
     given = parser.parse_args()
-    plan = command.plan_of(given.configfile)
+    plan = command.plan_of(given.configfile, given.config)
     policy = given.keep or plan.study.keep_weights
     there = [Path(path) for entry in spent(plan, policy) for path in entry["files"] if Path(path).exists()]
     sizes = {path: path.stat().st_size for path in there}

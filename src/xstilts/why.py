@@ -149,7 +149,7 @@ def main() -> None:
     parser = command.parser("why", "What made a file of the results, and is it what today's config would make?")
     parser.add_argument("file", help="a file or folder below results/, or a step's name")
     given = parser.parse_args()
-    for line in why(command.plan_of(given.configfile), given.file):
+    for line in why(command.plan_of(given.configfile, given.config), given.file):
         print(line)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from xstilts import config, tasks
+from xstilts import command, config, tasks
 from xstilts.config import xtreme_languages
 from xstilts.errors import DataError, UserError
 from xstilts.evaluation import external, submission
@@ -263,11 +264,21 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def command(*extra: str) -> int:
-    return main(["--study-config", "study.yaml", "--output", "p", "--labels", "l", *extra])
+@pytest.fixture
+def submit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """The command, in the study's directory, with further arguments."""
+
+    def given(*extra: str) -> None:
+        words = ["submit", "--configfile", "study.yaml", "--output", "p", "--labels", "l", *extra]
+        monkeypatch.setattr(sys, "argv", words)
+        command.run(main)
+
+    return given
 
 
-def test_the_command_writes_one_checkpoint(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_one_checkpoint(
+    study: Path, submit: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     made = Plan(config.load(yaml.safe_load(Path("study.yaml").read_text(encoding="utf-8"))))
     step = made.step("submission", ("mini", "mnli", "seed-2"))
     assert {Path(path).parts[5] for path in (p["predictions"] for p in step.payload["parts"])} == {"pawsx", "encoder"}
@@ -282,7 +293,7 @@ def test_the_command_writes_one_checkpoint(study: Path, capsys: pytest.CaptureFi
         for name in ("data", "predictions"):
             Path(one[name]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(there[name], one[name])
-    assert command("--intermediate", "mnli", "--seeds", "seed-2") == 0
+    submit("--intermediate", "mnli", "--seeds", "seed-2")
     assert capsys.readouterr().out == "submission/mini/mnli/seed-2: 3 files in p\n"
     for folder in ("p", "l"):
         names = {str(path.relative_to(folder)) for path in Path(folder).rglob("*.*")}
@@ -301,9 +312,10 @@ def test_the_command_writes_one_checkpoint(study: Path, capsys: pytest.CaptureFi
     ],
 )
 def test_mistakes_at_the_command_are_one_line(
-    study: Path, capsys: pytest.CaptureFixture[str], extra: list[str], message: str
+    study: Path, submit: Callable[..., None], extra: list[str], message: str
 ) -> None:
-    assert command(*extra) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("xstilts.evaluation.submit: ") and message in line
+    with pytest.raises(SystemExit) as ended:
+        submit(*extra)
+    (line,) = str(ended.value).splitlines()
+    assert line.startswith("xstilts: ") and message in line
     assert not (study / "p").exists()

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-import yaml
-
 from xstilts import command, files
 from xstilts.budget.missing import Missing
 from xstilts.budget.plan import Budget, budget, prioritised
@@ -28,9 +26,6 @@ def main() -> None:
     described = "What the matrix of a study would cost."
     arguments = command.parser("budget", described)
     arguments.epilog, arguments.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
-    arguments.add_argument(
-        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="changes, as Snakemake has them"
-    )
     arguments.add_argument("--scope", choices=get_args(Scope), default="matrix", help="rows: default matrix")
     arguments.add_argument("--gpus", type=int, help="GPUs (on a study that runs on CPUs: cores) at once")
     arguments.add_argument("--output", type=Path, help="folder for budget.json, budget.csv and budget.svg")
@@ -45,21 +40,11 @@ def main() -> None:
 
 
 def _budget(given: argparse.Namespace, changes: list[str]) -> Budget:
-    plan = command.plan_of(given.configfile, dict(_change(text) for text in changes), given.scope)
+    plan = command.plan_of(given.configfile, changes, given.scope)
     try:
         return budget(plan, prioritised(plan), given.gpus)
     except Missing as reason:
         raise UserError(str(reason)) from None
-
-
-def _change(text: str) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
-    try:
-        if equals:
-            return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        pass
-    raise UserError(f"--config {text}: not KEY=VALUE with a YAML value; write --config 'seeds={{intermediate: [1]}}'")
 
 
 def write(made: Budget, folder: Path) -> None:

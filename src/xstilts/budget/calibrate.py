@@ -29,7 +29,7 @@ def main() -> None:
     arguments = command.parser("budget.calibrate", "Run short trainings that calibrate the budget.")
     arguments.add_argument("--steps", type=int, nargs=2, default=_STEPS, help="optimizer steps of the two runs")
     given = arguments.parse_args()
-    plan = command.plan_of(given.configfile)
+    plan = command.plan_of(given.configfile, given.config)
     chosen = list(candidates(plan))
     if not chosen:
         raise UserError("no training has data and backbone yet; run `snakemake all_data` and `--until backbone` first")

@@ -1,6 +1,6 @@
 """`python -m xstilts.evaluation.submit`: the XTREME submission files of one checkpoint of a finished study.
 
-    python -m xstilts.evaluation.submit --study-config config/mini.yaml --intermediate mnli --output DIR [--labels DIR]
+    python -m xstilts.evaluation.submit --configfile config/mini.yaml --intermediate mnli --output DIR [--labels DIR]
 
 DIR then holds `<task>/test-<language>.{tsv,json}` for every XTREME target of the study, and with `--labels` the gold
 in the same layout, for `python -m xstilts.evaluation`. Reads prediction tables and prepared data; runs no model.
@@ -9,45 +9,28 @@ in the same layout, for `python -m xstilts.evaluation`. Reads prediction tables 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from xstilts import config
+from xstilts import command
 from xstilts.errors import UserError
 from xstilts.evaluation.export import write_labels, write_predictions
-from xstilts.study import Plan
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; a mistake of the user's is one line on stderr and status 1."""
-    options = _parser().parse_args(arguments)
-    try:
-        _submit(options)
-    except (UserError, OSError) as error:
-        print(f"xstilts.evaluation.submit: {error}".replace("\n", " "), file=sys.stderr)
-        return 1
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    summary = "Write the XTREME submission files of one checkpoint of a study."
-    parser = argparse.ArgumentParser(prog="python -m xstilts.evaluation.submit", description=summary)
-    parser.add_argument("--study-config", type=Path, required=True, help="the study's config file")
-    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as given to snakemake --config")
+def main() -> None:
+    """The command."""
+    parser = command.parser("evaluation.submit", "Write the XTREME submission files of one checkpoint of a study.")
     parser.add_argument("--intermediate", required=True, help="row of the matrix")
     parser.add_argument("--backbone", help="needed where the study has several")
     parser.add_argument("--seeds", help="as in the result paths, such as seed-1; needed where the study has several")
     parser.add_argument("--output", type=Path, required=True, help="folder for the predictions")
     parser.add_argument("--labels", type=Path, help="folder for the gold labels")
-    return parser
+    _submit(parser.parse_args())
 
 
 def _submit(options: argparse.Namespace) -> None:
-    known = Plan(_study(options.study_config, options.config)).submissions()
+    known = command.plan_of(options.configfile, options.config).submissions()
     backbone = _chosen("backbone", options.backbone, (key[0] for key in known))
     intermediate = _chosen("intermediate", options.intermediate, (key[1] for key in known if key[0] == backbone))
     seeds = _chosen("seeds", options.seeds, (key[2] for key in known if key[:2] == (backbone, intermediate)))
@@ -58,17 +41,6 @@ def _submit(options: argparse.Namespace) -> None:
     if options.labels:
         write_labels(parts, options.labels)
     print(f"{step.name}: {len(parts)} files in {options.output}")
-
-
-def _study(path: Path, changes: Iterable[str]) -> config.Study:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        for change in changes:
-            key, _, value = change.partition("=")
-            raw = config.deep_merge(raw, {key: yaml.safe_load(value)})
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: is not YAML ({error}); correct it") from error
-    return config.load(raw)
 
 
 def _chosen(what: str, given: str | None, known: Iterable[str]) -> str:
@@ -92,4 +64,4 @@ def _require_predictions(parts: list[dict[str, Any]], name: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)
