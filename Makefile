@@ -27,8 +27,9 @@ demo: env
 profile:
 	ln -sfn profiles/slurm slurm
 
+# In the order of the files, which has the long ones first: SLURM's tests mostly wait, and others run meanwhile.
 test: .venv/.dev
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: .venv/.dev
 	$(BIN)/pytest -m "not slow" -n 2

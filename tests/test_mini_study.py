@@ -29,7 +29,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The study, run once on two cores."""
     workspace = Workspace(tmp_path_factory.mktemp("finished"))
     told = workspace.run("all_matrix").stdout
-    assert "small, test: score of none, change against it" in told
+    assert "mini, test: score of none, change against it" in told
     return workspace
 
 
