@@ -1,9 +1,11 @@
 """How near a budget is to what a study takes: runs one, then estimates it from a tenth of its own jobs.
 
     python benchmarks/budget_accuracy.py --configfile config/mini.yaml       # runs it with fresh results (minutes)
-    python benchmarks/budget_accuracy.py --configfile config/local.yaml --finished results
+    python benchmarks/budget_accuracy.py --configfile config/local.yaml --finished results \
+        --calibrate-by config/mini.yaml
 
-The study runs as `budget-<its name>`. A seeded tenth of its jobs then calibrates the estimate of all of them. Printed,
+The study runs as `budget-<its name>`. A seeded tenth of its jobs then calibrates the estimate of all of them, or all
+finished jobs of another study on the same machine. Printed,
 and written to benchmarks/results/budget_accuracy-<study>.json: seconds by phase, measured, estimated and calibrated,
 and the makespan of the run beside the simulated one. On a machine that others use, the run measures them as well: `cpu`
 holds the jobs' own processor seconds, which they disturb less.
@@ -45,12 +47,16 @@ def run(study: dict[str, Any], cores: int) -> float:
     return time.monotonic() - started
 
 
-def compare(plan: Plan, share: float, seed: int) -> tuple[Estimator, dict[Step, Seen], Calibration]:
-    """Every finished job beside its plain estimate, and the calibration by a share of them."""
+def compare(plan: Plan) -> tuple[Estimator, dict[Step, Seen]]:
+    """Every finished job beside its plain estimate."""
     estimator = Estimator(plan, devices.named(CPU))
-    seen = {step: found[0] for step in plan.steps() if (found := calibration.from_records(estimator, [step]).seen)}
-    some = random.Random(seed).sample(list(seen.values()), max(1, round(share * len(seen))))
-    return estimator, seen, Calibration(some)
+    found = {step: calibration.from_records(estimator, [step]).seen for step in plan.steps()}
+    return estimator, {step: seen[0] for step, seen in found.items() if seen}
+
+
+def sample(seen: dict[Step, Seen], share: float, seed: int) -> Calibration:
+    """The calibration by a share of the finished jobs."""
+    return Calibration(random.Random(seed).sample(list(seen.values()), max(1, round(share * len(seen)))))
 
 
 def by_phase(seen: dict[Step, Seen], learnt: Calibration) -> dict[str, dict[str, float]]:
@@ -95,6 +101,7 @@ def main() -> None:
     arguments.add_argument("--cores", type=int, default=2)
     arguments.add_argument("--share", type=float, default=0.1, help="share of the jobs that calibrate")
     arguments.add_argument("--seed", type=int, default=0, help="chooses them")
+    arguments.add_argument("--calibrate-by", type=Path, help="config of a finished study, whose jobs calibrate instead")
     arguments.add_argument("--finished", type=Path, help="results that are there; nothing is run")
     given = arguments.parse_args()
     changes = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in given.config)}
@@ -103,7 +110,13 @@ def main() -> None:
     if not given.finished:
         study |= {"study": f"budget-{study['study']}"}
         spans["run"] = run(study, given.cores)
-    estimator, seen, learnt = compare(Plan(load(study), given.finished or Path("results")), given.share, given.seed)
+    results = given.finished or Path("results")
+    estimator, seen = compare(Plan(load(study), results))
+    if given.calibrate_by:
+        other = Plan(load(yaml.safe_load(given.calibrate_by.read_text(encoding="utf-8"))), results)
+        learnt = Calibration(list(compare(other)[1].values()))
+    else:
+        learnt = sample(seen, given.share, given.seed)
     spans |= {
         "simulated": makespan(estimator, learnt, given.cores),
         "uncalibrated": makespan(estimator, Calibration([]), given.cores),
@@ -115,6 +128,7 @@ def main() -> None:
         "machine": platform.platform(),
         "cores": given.cores,
         "records": len(learnt.seen),
+        "calibrated_by": str(given.calibrate_by or given.configfile),
         "seconds": phases,
         "makespan": spans,
     }
