@@ -11,11 +11,12 @@ import json
 import math
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from xstilts import syntax
 
 PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parent.parent
@@ -26,6 +27,7 @@ _PLUMBING = {
     "xstilts.files",
     "xstilts.provenance",
     "xstilts.digest",
+    "xstilts.syntax",
     "xstilts.job",
     "xstilts.warm",
     "xstilts.training.work",
@@ -159,16 +161,26 @@ def _module(name: str) -> tuple[str, tuple[str, ...], dict[str, str]] | None:
     path = _source(name)
     if path is None:
         return None
-    key = of([name, path.name, _content(path), _content(Path(__file__)), sys.version, [p.name for p in _packaged()]])
+    key = of([name, path.name, _content(path), _reading(), [p.name for p in _packaged()]])
     found = modules().known.get(key)
     if found is None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         imports = sorted(set(_imports(tree, name, path.name == "__init__.py")))
         named = [p.name for p in _data_files(tree)]
-        found = [of(ast.dump(_without_docstrings(tree))), imports, named]
+        found = [_tree(tree), imports, named]
         modules().learn(key, found)
     data = {f"data/{name}": _content(PACKAGE / "data" / name) for name in found[2]}
     return found[0], tuple(found[1]), data
+
+
+@cache
+def _reading() -> list[str]:
+    """What the digest of a given source follows from: the code that makes it."""
+    return [_content(Path(file)) for file in (__file__, syntax.__file__)]
+
+
+def _tree(tree: ast.AST) -> str:
+    return of(syntax.plain(_without_docstrings(tree)))
 
 
 def _source(name: str) -> Path | None:
@@ -235,7 +247,7 @@ def _docstring(body: list[ast.stmt]) -> bool:
 def script(path: str) -> str:
     """Digest of a workflow script's syntax tree (its imports are followed by `code`)."""
     tree = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
-    return of(ast.dump(_without_docstrings(tree)))
+    return _tree(tree)
 
 
 @cache

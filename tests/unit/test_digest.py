@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from xstilts import digest
+from xstilts import digest, syntax
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,6 +103,51 @@ def test_a_packaged_data_file_that_is_named_counts(tmp_path: Path, monkeypatch: 
     assert _code(package, monkeypatch) == before
     (package / "data" / "table.csv").write_text("2", encoding="utf-8")
     assert _code(package, monkeypatch) != before
+
+
+SOURCE = """
+def f(x: int = -1, *, y=0.5 + 1j, **more):
+    return lambda: f"{x!r:>{y}} {{z}} é {more}" f"{x=}", {**more, "a": None}, b"\\x00", ...
+class C(dict):
+    async def g(self):
+        return [a async for a in self if 1_0 > a is not True]
+"""
+
+
+def test_fields_that_newer_pythons_add_do_not_count() -> None:
+    older, newer = ast.parse(SOURCE), ast.parse(SOURCE)
+    for node in ast.walk(newer):
+        node._fields = (*node._fields, "type_params", "added")  # type: ignore[misc]
+        node.type_params, node.added = [], None  # type: ignore[attr-defined]
+    for node in ast.walk(older):
+        node._fields = tuple(name for name in node._fields if name != "type_params")  # type: ignore[misc]
+    assert syntax.plain(newer) == syntax.plain(older)
+    assert syntax.plain(ast.parse("x = None")) != syntax.plain(ast.parse("x = 0")) != syntax.plain(ast.parse("x = 0.0"))
+    assert syntax.plain(ast.parse("f'{a}b'")) != syntax.plain(ast.parse("f'{a}' 'c'"))
+
+
+def test_other_pythons_of_this_machine_read_the_same(tmp_path: Path) -> None:
+    (tmp_path / "source.py").write_text(SOURCE, encoding="utf-8")
+    sources = [tmp_path / "source.py", *sorted(digest.PACKAGE.glob("[ds]*.py"))]
+    program = (
+        "import ast, hashlib, runpy, sys; plain = runpy.run_path(sys.argv[1])['plain'];"
+        "texts = [ascii(plain(ast.parse(open(p, encoding='utf-8').read()))) for p in sys.argv[2:]];"
+        "print(hashlib.sha256(''.join(texts).encode()).hexdigest())"
+    )
+    found = {
+        subprocess.run([python, "-c", program, syntax.__file__, *sources], capture_output=True, text=True).stdout
+        for python in pythons()
+    }
+    assert len(found) == 1 and "" not in found
+
+
+def pythons() -> set[Path | str]:
+    """This Python, and others from 3.11 on that are installed here."""
+    minors = re.compile(r"3\.1[1-9]\.\d+")
+    managed = Path.home().joinpath(".pyenv", "versions").glob("*")
+    found: set[Path | str] = {place / "bin/python" for place in managed if minors.fullmatch(place.name)}
+    on_path = (shutil.which(f"python3.{minor}", path="/usr/bin:/usr/local/bin") for minor in range(11, 20))
+    return found | {sys.executable} | set(filter(None, on_path))
 
 
 def test_digests_do_not_depend_on_the_hash_seed() -> None:
