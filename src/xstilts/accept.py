@@ -22,8 +22,11 @@ KINDS: tuple[Phase, ...] = get_args(Phase)  # upstream first
 Pair = tuple[Code, Code]
 
 
-def accept(plan: Plan, phase: str) -> dict[str, Any]:
+def accept(plans: Sequence[Plan], phase: str) -> dict[str, Any]:
     """Let today's code of a step kind count as that of the finished results.
+
+    Args:
+        plans: of all scopes of the study's rows.
 
     Where finished results are of several older codes, each of today's codes counts as the one with most results (the
     newest among equals); the others stay out of date.
@@ -34,7 +37,7 @@ def accept(plan: Plan, phase: str) -> dict[str, Any]:
     Raises:
         UserError: no finished result differs from today's plan in its code alone.
     """
-    chosen, results = _chosen(plan, phase)
+    chosen, results = _chosen(plans, phase)
     if not chosen:
         raise UserError(
             f"nothing to accept for {phase!r}: no finished result differs from today's plan in its code alone; "
@@ -43,8 +46,9 @@ def accept(plan: Plan, phase: str) -> dict[str, Any]:
     head = {"step": phase, "time": _now(), "user": history.user(), "modules": _modules(chosen), "results": results}
     entries = [{**head, "new": digest.of(new), "old": old} for new, old in chosen]
     again = {(phase, entry["new"]) for entry in entries}
-    known = [entry for entry in history.acceptances(plan.root) if (entry["step"], entry["new"]) not in again]
-    files.write_json(plan.root / history.ACCEPTED, {"acceptances": [*known, *entries]})
+    root = plans[0].root
+    known = [entry for entry in history.acceptances(root) if (entry["step"], entry["new"]) not in again]
+    files.write_json(root / history.ACCEPTED, {"acceptances": [*known, *entries]})
     return head
 
 
@@ -52,13 +56,13 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _chosen(plan: Plan, phase: str) -> tuple[list[Pair], int]:
+def _chosen(plans: Sequence[Plan], phase: str) -> tuple[list[Pair], int]:
     """Today's codes with the older code that each is to count as, and the number of results found again."""
     votes: dict[str, Counter[str]] = {}
     codes: dict[str, Code] = {}
-    steps = [step for step in plan.steps() if step.phase == phase and not step.done]
+    steps = {step.directory: step for plan in plans for step in plan.every_step() if step.phase == phase}
     found = 0
-    for step in steps:
+    for step in (step for step in steps.values() if not step.done):
         pairs = next(filter(None, (pairs_of(step, record) for record in history.records(step.directory.parent))), [])
         found += bool(pairs)
         for new, old in pairs:
@@ -110,13 +114,13 @@ def listed(root: Path) -> Iterator[str]:
         yield f"{when} {user} accepted {results} {step} under changed {', '.join(modules)}"
 
 
-def _publish_origins(plan: Plan) -> None:
+def _publish_origins(plans: Sequence[Plan]) -> None:
     """Let the tables that stand say what was accepted."""
-    tables = plan.tabulate()
-    if tables.done:
-        from xstilts.analysis.origins import write_origins
+    from xstilts.analysis.origins import write_origins
 
-        write_origins(tables.payload["cells"], plan.root, Path(tables.payload["tables"]))
+    for tables in (plan.tabulate() for plan in plans):
+        if tables.done:
+            write_origins(tables.payload["cells"], tables.root, Path(tables.payload["tables"]))
 
 
 def _arguments() -> argparse.Namespace:
@@ -133,13 +137,13 @@ def main() -> None:
     """The command."""
     given = _arguments()
     for phase in (p for p in KINDS if p in given.step):  # each changes the inputs of the next
-        done = accept(command.plan_of(given.configfile, given.config), phase)
+        done = accept(command.plans_of(given.configfile, given.config), phase)
         print(f"xstilts: accepted {done['results']} {phase} under changed {', '.join(done['modules'])}")
-    plan = command.plan_of(given.configfile, given.config)
+    plans = command.plans_of(given.configfile, given.config)
     if given.step:
-        _publish_origins(plan)
+        _publish_origins(plans)
     if given.list:
-        print("\n".join(listed(plan.root)) or "xstilts: nothing was accepted")
+        print("\n".join(listed(plans[0].root)) or "xstilts: nothing was accepted")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -25,6 +25,11 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--configfile", type=Path, default=DEFAULT, help=f"the study's config (default: {DEFAULT})")
     made.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="values laid over the config's")
     return made
+
+
+def plans_of(configfile: Path, changes: Sequence[str] = ()) -> list[Plan]:
+    """The plans of all scopes of a config file's rows, the matrix's first."""
+    return [plan_of(configfile, changes, scope) for scope in get_args(Scope)]
 
 
 def plan_of(configfile: Path, changes: Sequence[str] = (), scope: Scope = "matrix") -> Plan:

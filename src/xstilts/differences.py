@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from xstilts import history, wording
 from xstilts.history import Record
-from xstilts.schema.training import Selection
+from xstilts.schema.training import Optimization, Selection
 from xstilts.study import ENCODER, Plan, Step
 from xstilts.study.training import DECODING
 from xstilts.wording import Cause, changed, setting, words
 
 _EVERY = frozenset({""})
+TOLD = ("tabulate", "figures", "selection", "significance")
+"""What the scores are told by."""
 # What a training's slice holds only where it selects its checkpoint on dev.
 _RULES = ("checkpoint", "also")
 _LOOKS = {"criterion", *(f"hyper.selection.{key}" for key in Selection.model_fields if key not in _RULES)}
 _LOOKS |= {f"hyper.{key}" for key in DECODING}
+
+
+_CONTROLS = {"shuffled": "shuffled labels"}
 
 
 @dataclass(frozen=True)
@@ -78,16 +84,19 @@ class Differences:
         every = frozenset(step.inputs) if step.phase == "predict" else _EVERY
         for cause in self._settings(step, record):
             add(causes, cause, Effect(True, every))
-        for cause in wording.code(*self._codes(step, record)):
+        for cause in wording.code(*self._codes(step, record, bool(causes))):
             add(causes, cause, Effect(True, every))
         for cause, effect in self._inputs(step, record):
             add(causes, cause, effect)
+        if not causes and step.phase == "report":  # most of what it tells of the study follows from other causes
+            for key, old, new in changed(record["slice"], step.slice):
+                add(causes, setting(f"{words(key.partition('.')[2])} in the report", old, new), Effect(True))
         return causes
 
     @staticmethod
-    def _codes(step: Step, record: Record) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Older and today's code; a criterion that came or went with the selection of checkpoints is no cause."""
-        if not _selection_turned(step, record):
+    def _codes(step: Step, record: Record, turned: bool) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Older and today's code; what came or went of a training with its settings (`turned`) is no cause."""
+        if not turned or step.phase not in ("intermediate", "finetune"):
             return record["code"], step.code
         both = set(record["code"]) & set(step.code)
         return {name: record["code"][name] for name in both}, {name: step.code[name] for name in both}
@@ -96,15 +105,20 @@ class Differences:
 
     def _settings(self, step: Step, record: Record) -> Iterator[Cause]:
         turned = _selection_turned(step, record)
-        for key, old, new in changed(record["slice"], step.slice):
+        before, after = _by_task(record["slice"]), _by_task(step.slice)
+        if "tasks" in before and "tasks" in after and set(before["tasks"]) != set(after["tasks"]):
+            yield setting(f"tasks of {step.phase}/{step.folders[-2]}", list(before["tasks"]), list(after["tasks"]))
+            both = set(before["tasks"]) & set(after["tasks"])
+            before, after = ({**d, "tasks": {name: d["tasks"][name] for name in both}} for d in (before, after))
+        for key, old, new in changed(before, after):
             if turned and key in _LOOKS:
                 continue
-            if step.phase in ("tabulate", "figures") and key in ("targets", "intermediates"):
+            if step.phase in TOLD and key in ("targets", "intermediates"):
                 if sorted(old or ()) == sorted(new or ()):  # else it is told of what came or went
                     yield Cause(f"order of the {key} changed")
                 continue
             what = _what(self.plan, step, key)
-            came_or_went = step.phase == "tabulate" and None in (old, new)  # told of the backbone itself
+            came_or_went = key.startswith("headline_variants") and None in (old, new)  # told of the backbone itself
             if what and not came_or_went:
                 yield setting(what, *(_plain(step, v) for v in (old, new)))
 
@@ -122,10 +136,22 @@ class Differences:
                 yield from self._predict_inputs(step, record)
             case "score":
                 yield from _following(self._score_inputs(step, record))
+            case "translate":
+                yield from self._translated_inputs(step, record)
+            case "external":
+                yield from self._external_inputs(step, record)
             case "tabulate":
                 yield from self._table_inputs(step, record)
-            case "figures":
-                yield from _following(self._upstream(step.needs[0], record["inputs"]["tables"], "tables changed"))
+            case "figures" | "selection":
+                old = record["inputs"]["tables" if step.phase == "figures" else "dev"]
+                yield from _following(self._upstream(step.needs[0], old, "tables changed"))
+            case "significance":
+                yield from _following(self._upstream(step.needs[0], record["inputs"]["selection"], "choice changed"))
+                yield from self._table_inputs(step, record)
+            case "report":
+                for need in step.needs:
+                    old = record["inputs"][need.phase]
+                    yield from _following(self._upstream(need, old, f"{need.phase} changed"))
 
     def _upstream(self, need: Step, old: str, otherwise: str) -> Iterable[Cause]:
         """Causes of an input that is another step's whole output."""
@@ -135,19 +161,58 @@ class Differences:
         return (record and self.between(need, record)) or (Cause(otherwise),)
 
     def _unrecorded(self, need: Step) -> Record | None:
-        """The tables keep one record only, that of the newest."""
-        return self.sibling(need) if need.phase == "tabulate" else None
+        """The tables, and what is said of them, keep one record only, that of the newest."""
+        return self.sibling(need) if need.phase in TOLD else None
 
     def _training_inputs(self, step: Step, record: Record) -> Iterator[Cause]:
         for role in sorted({*step.inputs, *record["inputs"]}):
             old, new = record["inputs"].get(role, ""), step.inputs.get(role)
             if old == new or (role.startswith("dev") and _selection_turned(step, record)):
                 continue
-            if role == "checkpoint":
+            kind, _, rest = role.partition(":")
+            if kind == "checkpoint":
                 yield from self._upstream(step.needs[0], old, f"checkpoint changed: {step.needs[0].name}")
-            else:
-                split, dataset = role.split(":", 1)
-                yield from self._data(dataset, split if "." in split else f"{split}.en", old)
+            elif kind == "candidate":
+                yield from self._candidate(step, record, int(rest), old)
+            elif old and new:
+                yield from self._training_data(kind, rest, old)
+            elif _tasks(step.slice) == _tasks(record["slice"]):
+                yield _came_or_went(rest, new is not None)
+
+    def _candidate(self, step: Step, record: Record, number: int, old: str) -> Iterable[Cause]:
+        """Causes of another fine-tune of a grid, whose rates stand in the settings."""
+        if record["slice"].get("learning_rates") != step.slice["learning_rates"]:
+            return ()
+        return self._upstream(step.needs[number], old, f"checkpoint changed: {step.needs[number].name}")
+
+    def _training_data(self, split: str, place: str, old: str) -> Iterable[Cause]:
+        """Causes of changed training or dev data, of a dataset or of a translation by a model."""
+        dataset, _, language = place.partition("/")
+        if dataset in self.plan.study.data.translations and (dataset, language) in self.plan.translated():
+            made = self.plan.translate(dataset, language)
+            return self._upstream(made, old, f"translation changed: {made.name}")
+        return self._data(dataset, split if "." in split else f"{split}.{language or 'en'}", old)
+
+    def _translated_inputs(self, step: Step, record: Record) -> Iterator[tuple[Cause, Effect]]:
+        given = self.plan.study.data.translations[step.folders[0]]
+        for role in sorted({*step.inputs, *record["inputs"]}):
+            old = record["inputs"].get(role, "")
+            if old != step.inputs.get(role) and role == "train":
+                yield from _following(self._data(given.of, "train.en", old))
+            elif old != step.inputs.get(role):
+                yield Cause("translation model changed: {items}", step.folders[0]), Effect(True)
+
+    def _external_inputs(self, step: Step, record: Record) -> Iterator[tuple[Cause, Effect]]:
+        name, target = step.folders
+        for role in sorted({*step.inputs, *record["inputs"]}):
+            (kind, language), old = role.split("/"), record["inputs"].get(role)
+            if old is None or role not in step.inputs:
+                yield _language(target, language, old is None), Effect(True)
+            elif old != step.inputs[role] and kind == "predictions":
+                yield Cause(f"predictions of {name} changed: {target} ({{items}})", language), Effect(True)
+            elif old != step.inputs[role]:
+                dataset = self.plan.study.targets[target].dataset or target
+                yield from _following(self._data(dataset, f"test.{language}", old))
 
     def _data(self, dataset: str, part: str, old: str) -> Iterable[Cause]:
         """Causes of a changed part of a dataset."""
@@ -253,8 +318,8 @@ class Differences:
                 yield from found or [Cause(f"predictions changed: {target} ({{items}})", language)]
 
     def _table_inputs(self, step: Step, record: Record) -> Iterator[tuple[Cause, Effect]]:
-        now = {"/".join(need.folders): need for need in step.needs}
-        for cause in gone(record["inputs"], step.inputs):
+        now = {"/".join(need.folders): need for need in step.needs if need.phase in ("score", "external")}
+        for cause in gone(record["inputs"].keys() - {"selection"}, now):
             yield cause, Effect(True)
         for cell, need in now.items():
             old = record["inputs"].get(cell)
@@ -268,9 +333,13 @@ class Differences:
     def new(self, step: Step) -> Iterable[Cause]:
         """What a step is that has no finished sibling, measured by the study's last tables."""
         tables = next(iter(self.records(self.plan.tabulate())), None)
-        if tables is None:
+        if step.phase == "finetune" and "-lr" in step.folders[-1]:
+            return ()  # one of a grid, whose choice tells
+        if tables is None or step.phase in (*TOLD, "report"):
             return (Cause("not made yet"),)
-        known = [cell.split("/") for cell in tables["inputs"]]
+        if step.phase == "external":
+            return (Cause("new external row: {items}", step.folders[0]),)
+        known = [cell.split("/") for cell in tables["inputs"] if cell.count("/") > 1]
         return _first_new(self.plan, step, known) or (Cause("new cell" if _is_new(step, known) else "not made yet"),)
 
 
@@ -280,7 +349,11 @@ def _following(causes: Iterable[Cause]) -> Iterator[tuple[Cause, Effect]]:
 
 def gone(old: Iterable[str], new: Iterable[str]) -> Iterator[Cause]:
     """What the older tables had and the study no longer has."""
-    before, after = ([cell.split("/") for cell in cells] for cells in (old, new))
+    before, after = ([cell.split("/") for cell in cells if cell.count("/") > 1] for cells in (old, new))
+    systems = {cell.split("/")[0] for cell in new if cell.count("/") == 1}
+    for name in dict.fromkeys(cell.split("/")[0] for cell in old if cell.count("/") == 1):
+        if name not in systems:
+            yield Cause("external row removed: {items}", name)
     lost = [cell for cell in before if cell not in after]
     for position, what in enumerate(("backbone", "intermediate", "target", "seed")):
         left = {cell[position] for cell in after}
@@ -358,10 +431,16 @@ def _what(plan: Plan, step: Step, key: str) -> str:
             return "" if key == "languages" else f"{words(key)} of the mini world"
         case "backbone":
             return f"{words(rest if head == 'training' else key)} of backbone {place[0]}"
+        case "intermediate" if head == "tasks":
+            return _of_task(place[-2], *rest.split(".", 1))
+        case "finetune" if key in ("hyper.steps", "hyper.epochs") and plan.arms[place[1]].like:
+            return f"{words(rest)} of finetune/{place[1]}/{place[2]}"
         case "intermediate" | "finetune" if head == "hyper":
-            return f"{words(rest)} of {step.phase}/{place[-2]}"
+            return f"{words(rest)} of {step.phase}/{place[2 if step.phase == 'finetune' else 1]}"
         case "intermediate" | "finetune":
-            return _common(step, key) or f"{words(key)} of {step.phase}/{place[-2]}"
+            return _common(step, key) or f"{_CONTROLS.get(key, words(key))} of {step.phase}/{place[-2]}"
+        case "translate":
+            return _common(step, key) or f"{words(key)} of translation {place[0]}"
         case "predict" if head == "hyper":
             return f"{words(rest)} of finetune/{place[2]}"
         case "predict":
@@ -372,13 +451,41 @@ def _what(plan: Plan, step: Step, key: str) -> str:
             return f"selection checkpoint of finetune/{group}"
         case "score":
             return f"{words(key)} of {place[2]}"
-        case "tabulate" if head == "headline_variants":
+        case "tabulate" | "selection" | "significance" if head == "headline_variants":
             backbone, _, target = rest.partition(".")
             trained = plan.train_set(target)
             return f"selection checkpoint of finetune/{trained}" if trained else f"retrieval layer of {backbone}"
         case "figures" if key in ("formats", "delta_range"):
             return "figure formats" if key == "formats" else "delta range of the figures"
+        case "significance" if key == "oracle":
+            return "oracle of the report"
     return ""
+
+
+def _by_task(slice_: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A training's slice, the tasks of a mixture by their names."""
+    return {**slice_, "tasks": {one["task"]: one for one in slice_["tasks"]}} if "tasks" in slice_ else slice_
+
+
+def _tasks(slice_: Mapping[str, Any]) -> list[str]:
+    """The tasks of a training."""
+    return [one["task"] for one in slice_.get("tasks", [slice_])]
+
+
+def _came_or_went(place: str, there: bool) -> Cause:
+    """Training data of a dataset, in one language or in English, that is new or no longer read."""
+    dataset, _, language = place.partition("/")
+    if language:
+        return _language(dataset, language, there)
+    return Cause(f"training data {'added' if there else 'removed'}: {{items}}", dataset)
+
+
+def _of_task(row: str, task: str, key: str) -> str:
+    """A changed setting of one task of a mixture; empty for what the whole mixture has in common."""
+    head, _, rest = key.partition(".")
+    if head == "hyper" and rest.partition(".")[0] in Optimization.model_fields:
+        return ""
+    return f"{words(rest if head in ('hyper', 'text') else key)} of {task} in intermediate/{row}"
 
 
 def _common(step: Step, key: str) -> str:
@@ -389,6 +496,6 @@ def _common(step: Step, key: str) -> str:
 
 def _plain(step: Step, given: object) -> object:
     """Values that stand in a slice otherwise than in the config."""
-    if step.phase == "tabulate" and isinstance(given, str):
+    if step.phase in TOLD and isinstance(given, str):
         return given.removeprefix("layer")
     return given

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xstilts import history
-from xstilts.differences import Causes, Differences, Effect, add
+from xstilts.differences import TOLD, Causes, Differences, Effect, add
 from xstilts.study import Plan, Step
 from xstilts.wording import Cause, told
 
@@ -28,10 +28,15 @@ _NOUNS = {
     "finetune": ("finetune", "finetunes"),
     "predict": ("prediction", "predictions"),
     "score": ("score", "scores"),
+    "external": ("external score", "external scores"),
     "tabulate": ("tables", "tables"),
     "figures": ("figures", "figures"),
     "overlap": ("text overlap", "text overlap"),
+    "selection": ("choice on dev", "choice on dev"),
+    "significance": ("tests", "tests"),
+    "report": ("report", "report"),
 }
+_ONCE = ("world", *TOLD, "overlap", "report")  # for all rows that are asked for
 
 
 def explain(plan: Plan, steps: Sequence[Step] | None = None) -> list[str]:
@@ -160,11 +165,19 @@ def _counts(steps: dict[Step, frozenset[str]]) -> str:
 
 def _count(phase: str, number: int) -> str:
     one, many = _NOUNS[phase]
-    return one if phase in ("world", "tabulate", "figures", "overlap") else f"{number} {one if number == 1 else many}"
+    return one if phase in _ONCE else f"{number} {one if number == 1 else many}"
 
 
-def report(plan: Plan, made: Iterable[str]) -> str:
-    """What a dry run says at its end: why the steps behind these output paths would run; empty if none would."""
-    paths = set(made)
-    lines = explain(plan, [step for step in plan.steps() if not paths.isdisjoint(step.outputs)])
+def report(plans: Sequence[Plan], made: Iterable[str]) -> str:
+    """What a dry run says at its end: why the steps behind these output paths would run; empty if none would.
+
+    Args:
+        plans: one for each scope of rows that is asked for, the widest first; a step that several have is told once.
+    """
+    left, found = set(made), dict[Step, Causes]()
+    for plan in plans:
+        running = [step for step in plan.every_step() if not left.isdisjoint(step.outputs)]
+        found |= causes_of(plan, running)
+        left -= {path for step in running for path in step.outputs}
+    lines = _lines(found)
     return "\n".join(["xstilts: why these jobs would run:", *(f"  {line}" for line in lines)]) if lines else ""

@@ -6,51 +6,67 @@ FILE is any file below `results/` (a log too), a folder of results, or a step's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from xstilts import command, history, wording
 from xstilts.differences import Differences
 from xstilts.errors import UserError
 from xstilts.explain import lines_of
 from xstilts.history import Record
-from xstilts.study import Plan, Step
+from xstilts.study import Phase, Plan, Step
+
+Known = tuple[Plan, Step]
+"""A step of today's study, and a plan that has it."""
 
 
-def why(plan: Plan, given: str) -> Iterator[str]:
+def why(plans: Sequence[Plan], given: str) -> Iterator[str]:
     """The answer, line by line.
+
+    Args:
+        plans: of all scopes of the study's rows.
+        given: a file or folder, or a step's name.
 
     Raises:
         UserError: nothing that the study made is known by this name.
     """
-    step, place = _located(plan, given)
+    found = _step_named(plans, given)
+    place = found[1].directory if found else None
+    if not found:
+        found = _step_with(plans, Path(given))
+        place = _record_of(*found) if found else None
+    place = place or _record_place(plans[-1], Path(given))
     record = history.read(place)
     if record is None:
-        if step is None:
+        if found is None:
+            root = plans[0].root
             raise UserError(
-                f"{given}: no record in {place} says what made it; name a file below {plan.root}, or its --configfile"
+                f"{given}: no record in {place} says what made it; name a file below {root}, or its --configfile"
             )
-        yield from _unmade(plan, step)
+        yield from _unmade(*found)
         return
     yield from _made(record, place)
-    yield from _today(plan, step or _step_named(plan, record["name"]), record)
+    yield from _today(found or _step_named(plans, record["name"]), record, plans[0])
 
 
-def _located(plan: Plan, given: str) -> tuple[Step | None, Path]:
-    """The step that is asked about, if today's study has it under this name, and the folder of the record."""
-    step = _step_named(plan, given)
-    if step is not None:
-        return step, step.directory
-    path = Path(given)
-    step = next((step for step in plan.steps() if given in step.published or str(path) in step.outputs), None)
-    if step is not None and history.read(step.directory) is not None:
-        return step, step.directory
-    return step, _record_place(plan, path)
+def _step_named(plans: Sequence[Plan], name: str) -> Known | None:
+    """The step of this name, in the first plan that has it."""
+    phase, *folders = name.split("/")
+    steps = ((plan, plan.find(cast(Phase, phase), tuple(folders))) for plan in plans)
+    return next(((plan, step) for plan, step in steps if step is not None), None)
 
 
-def _step_named(plan: Plan, name: str) -> Step | None:
-    return next((step for step in plan.steps() if step.name == name), None)
+def _step_with(plans: Sequence[Plan], path: Path) -> Known | None:
+    """The step that has a file among its outputs."""
+    steps = ((plan, step) for plan in plans for step in plan.every_step())
+    return next((known for known in steps if str(path) in known[1].outputs), None)
+
+
+def _record_of(_plan: Plan, step: Step) -> Path | None:
+    """Where the record of a step's file is: beside it, or, of a table that stands alone, of the newest."""
+    newest = (step.directory.parent / str(record["digest"]) for record in history.records(step.directory.parent))
+    return next(iter([step.directory] if step.recorded else newest if step.published else ()), None)
 
 
 def _record_place(plan: Plan, path: Path) -> Path:
@@ -63,8 +79,6 @@ def _record_place(plan: Plan, path: Path) -> Path:
         return _user_of_stored(plan, path.stem)
     if inside[:1] in (("logs",), ("benchmarks",)) and len(inside) > 2:
         return plan.root.joinpath(_folder(plan, inside[1]), *inside[2:-1], path.stem)
-    if inside[:1] in (("tables",), ("figures",)):
-        return next(iter(sorted((plan.root / inside[0] / "made").glob("*"))), path)
     return path
 
 
@@ -118,10 +132,12 @@ def _block(title: str, entries: Any) -> Iterator[str]:
         yield f"{title if position == 0 else '':<10}{entry}"
 
 
-def _today(plan: Plan, step: Step | None, record: Record) -> Iterator[str]:
-    if step is None:
-        yield f"today     study {plan.study.study!r} has no {record['name']}"
-    elif step.digest == record["digest"]:
+def _today(known: Known | None, record: Record, any_plan: Plan) -> Iterator[str]:
+    if known is None:
+        yield f"today     study {any_plan.study.study!r} has no {record['name']}"
+        return
+    plan, step = known
+    if step.digest == record["digest"]:
         yield "today     the same: this is what today's config, data and code make"
         yield from _block("accepted", _acceptance(plan, record))
     else:
@@ -149,7 +165,7 @@ def main() -> None:
     parser = command.parser("why", "What made a file of the results, and is it what today's config would make?")
     parser.add_argument("file", help="a file or folder below results/, or a step's name")
     given = parser.parse_args()
-    for line in why(command.plan_of(given.configfile, given.config), given.file):
+    for line in why(command.plans_of(given.configfile, given.config), given.file):
         print(line)
 
 

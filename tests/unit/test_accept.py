@@ -39,12 +39,12 @@ def finished(tmp_path: Path) -> Path:
 def test_accepting_each_kind_in_turn_finishes_the_study_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edited(monkeypatch, TRAINER)
     assert {s.phase for s in plan(finished).steps() if not s.done} >= {"intermediate", "finetune", "predict"}
-    done = accept.accept(plan(finished), "intermediate")
+    done = accept.accept([plan(finished)], "intermediate")
     assert (done["step"], done["results"], done["modules"]) == ("intermediate", 1, ["training/trainer.py"])
     left = plan(finished)
     assert all(step.done for step in of_phase(left, "intermediate"))
     assert not any(step.done for step in of_phase(left, "finetune"))
-    assert accept.accept(left, "finetune")["results"] == 8
+    assert accept.accept([left], "finetune")["results"] == 8
     assert unfinished(plan(finished)) == set()
 
 
@@ -64,21 +64,21 @@ def test_every_kind_can_be_accepted(
 ) -> None:
     edited(monkeypatch, module)
     assert not all(step.done for step in of_phase(plan(finished), phase))
-    assert accept.accept(plan(finished), phase)["results"] == results
+    assert accept.accept([plan(finished)], phase)["results"] == results
     assert all(step.done for step in of_phase(plan(finished), phase))
 
 
 def test_only_the_accepted_kind_counts_as_old(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edited(monkeypatch, "xstilts.evaluation.score", "xstilts.evaluation.predict")
-    accept.accept(plan(finished), "predict")
+    accept.accept([plan(finished)], "predict")
     assert {step.phase for step in plan(finished).steps() if not step.done} == {"score", "tabulate", "figures"}
 
 
 def test_what_differs_in_its_settings_too_stays_out(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change: dict[str, Any] = {"recipes": {"small": {"finetune": {"pawsx": {"learning_rate": 5.0e-4}}}}}
     edited(monkeypatch, TRAINER)
-    accept.accept(plan(finished, change), "intermediate")
-    assert accept.accept(plan(finished, change), "finetune")["results"] == 6
+    accept.accept([plan(finished, change)], "intermediate")
+    assert accept.accept([plan(finished, change)], "finetune")["results"] == 6
     left = {name for name in unfinished(plan(finished, change)) if name.startswith("finetune")}
     assert left == {"finetune/mini/none/pawsx/seed-1", "finetune/mini/mnli/pawsx/seed-1"}
     assert [line.split(", then")[0] for line in explain(plan(finished, change))] == [
@@ -90,15 +90,15 @@ def test_what_differs_in_its_settings_too_stays_out(finished: Path, monkeypatch:
 def test_nothing_to_accept_is_refused(finished: Path) -> None:
     change = {"recipes": {"small": {"finetune": {"pawsx": {"learning_rate": 5.0e-4}}}}}
     with pytest.raises(UserError, match="nothing to accept for 'finetune'"):
-        accept.accept(plan(finished, change), "finetune")
+        accept.accept([plan(finished, change)], "finetune")
     with pytest.raises(UserError, match="nothing to accept"):
-        accept.accept(plan(finished), "score")
+        accept.accept([plan(finished)], "score")
     assert not (finished / "small" / "accepted.json").exists()
 
 
 def test_a_finetune_is_not_accepted_before_its_intermediate(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edited(monkeypatch, TRAINER)
-    accept.accept(plan(finished), "finetune")  # those of `none` start from the backbone
+    accept.accept([plan(finished)], "finetune")  # those of `none` start from the backbone
     rows = {name.split("/")[2] for name in unfinished(plan(finished)) if name.startswith("finetune")}
     assert rows == {"mnli"}
 
@@ -108,7 +108,7 @@ def test_a_later_change_is_stale_again_and_going_back_finds_the_results(
 ) -> None:
     with monkeypatch.context() as first:
         edited(first, "xstilts.metrics.mlqa")
-        accept.accept(plan(finished), "score")
+        accept.accept([plan(finished)], "score")
         assert unfinished(plan(finished)) == set()
     assert unfinished(plan(finished)) == set()
     edited(monkeypatch, "xstilts.metrics.mlqa", "xstilts.evaluation.score")
@@ -118,7 +118,7 @@ def test_a_later_change_is_stale_again_and_going_back_finds_the_results(
 def test_acceptances_are_listed_with_time_user_and_modules(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "user", lambda: "ada")
     edited(monkeypatch, "xstilts.evaluation.score")
-    when = accept.accept(plan(finished), "score")["time"]
+    when = accept.accept([plan(finished)], "score")["time"]
     listed = list(accept.listed(finished / "small"))
     assert listed == [f"{when} ada accepted 14 score under changed evaluation/score.py"]
 

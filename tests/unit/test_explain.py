@@ -220,9 +220,9 @@ def test_deleted_weights_that_nothing_needs_are_not_told(tmp_path: Path) -> None
     made = plan(tmp_path)
     predict = made.step("predict", ("mini", "none", "pawsx", "seed-1"))
     finetune = made.step("finetune", ("mini", "none", "pawsx", "seed-1"))
-    assert report(made, []) == ""
+    assert report([made], []) == ""
     assert explain(made, [finetune]) == ["weights deleted: finetune/mini/none/pawsx/seed-1 — 1 finetune"]
-    assert "then 2 predictions" in report(made, [finetune.outputs[0], predict.outputs[0]])
+    assert "then 2 predictions" in report([made], [finetune.outputs[0], predict.outputs[0]])
 
 
 def test_a_finished_step_that_is_forced_says_so(tmp_path: Path) -> None:

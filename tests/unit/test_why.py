@@ -39,7 +39,7 @@ KINDS = [
 @pytest.mark.parametrize(("pattern", "name"), KINDS, ids=[kind[0] for kind in KINDS])
 def test_every_kind_of_output_is_traced(finished: Path, pattern: str, name: str) -> None:
     (path,) = finished.glob(pattern)
-    lines = list(why(plan(finished), str(path)))
+    lines = list(why([plan(finished)], str(path)))
     assert lines[0].startswith(f"made by   {name} (")
     assert lines[1] == "when      2026-01-01T00:00:00Z, 1.5 s"
     assert lines[2] == "where     host node-7, device cpu (test)"
@@ -49,7 +49,7 @@ def test_every_kind_of_output_is_traced(finished: Path, pattern: str, name: str)
 
 def test_a_training_tells_its_settings_inputs_and_code(finished: Path) -> None:
     step = plan(finished).step("finetune", ("mini", "mnli", "pawsx", "seed-1"))
-    lines = [line[10:] for line in why(plan(finished), step.name)]
+    lines = [line[10:] for line in why([plan(finished)], step.name)]
     assert "hyper.learning_rate: 1e-3" in lines
     assert f"checkpoint: {step.inputs['checkpoint']}" in lines
     assert f"intermediate/mini/mnli/seed-1/{step.inputs['checkpoint']}" in lines
@@ -62,22 +62,22 @@ def test_logs_and_stored_predictions_are_traced_too(finished: Path) -> None:
     log = finished / "small" / "logs" / "predict" / "mini" / "none" / "pawsx" / "seed-1" / f"{step.digest}.log"
     stored = finished / "small" / "predictions" / "store" / f"{step.inputs['pawsx/qaa']}.parquet"
     for path in (log, stored):
-        assert next(why(made, str(path))).startswith(f"made by   {step.name} (")
+        assert next(why([made], str(path))).startswith(f"made by   {step.name} (")
 
 
 def test_a_result_of_another_configuration_says_what_differs(finished: Path) -> None:
     change = {"recipes": {"small": {"finetune": {"pawsx": {"learning_rate": 5.0e-4}}}}}
     (path,) = finished.glob("small/scores/mini/none/pawsx/*/*/scores.json")
-    lines = list(why(plan(finished, change), str(path)))
+    lines = list(why([plan(finished, change)], str(path)))
     assert lines[-2].startswith("today     another: ")
     assert lines[-1] == "          learning rate of finetune/pawsx: 1e-3 → 5e-4"
-    tables = list(why(plan(finished, change), str(finished / "small/tables/cells.csv")))
+    tables = list(why([plan(finished, change)], str(finished / "small/tables/cells.csv")))
     assert tables[-1] == "          learning rate of finetune/pawsx: 1e-3 → 5e-4"
 
 
 def test_what_is_not_made_says_why_not(finished: Path) -> None:
     change = {"recipes": {"small": {"finetune": {"pawsx": {"learning_rate": 5.0e-4}}}}}
-    lines = list(why(plan(finished, change), "finetune/mini/none/pawsx/seed-1"))
+    lines = list(why([plan(finished, change)], "finetune/mini/none/pawsx/seed-1"))
     assert lines[0].startswith("not made  finetune/mini/none/pawsx/seed-1 (")
     assert lines[1:] == ["why       learning rate of finetune/pawsx: 1e-3 → 5e-4"]
 
@@ -88,22 +88,22 @@ def test_what_left_the_study_is_said(finished: Path) -> None:
     from xstilts.config import load
     from xstilts.study import Plan
 
-    lines = list(why(Plan(load(small), finished), str(path)))
+    lines = list(why([Plan(load(small), finished)], str(path)))
     assert lines[-1] == "today     study 'small' has no intermediate/mini/mnli/seed-1"
 
 
 def test_an_accepted_result_says_so(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edited(monkeypatch, "xstilts.evaluation.score")
-    done = accept.accept(plan(finished), "score")
+    done = accept.accept([plan(finished)], "score")
     (path,) = finished.glob("small/scores/mini/none/tatoeba/*/*/scores.json")
-    assert list(why(plan(finished), str(path)))[-1] == (
+    assert list(why([plan(finished)], str(path)))[-1] == (
         f"accepted  {done['time']} by {done['user']}: changed evaluation/score.py counts as this code"
     )
 
 
 def test_a_file_that_nobody_made_is_refused(finished: Path) -> None:
     with pytest.raises(UserError, match="no record in nowhere says what made it"):
-        list(why(plan(finished), "nowhere"))
+        list(why([plan(finished)], "nowhere"))
 
 
 def test_the_command(tmp_path: Path) -> None:

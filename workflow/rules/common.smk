@@ -404,7 +404,7 @@ def explain_dry_run():
         for path in job.output
     }
     for text in (
-        explained(WIDEST, made),
+        explained([plan_of(scope) for scope in reversed(SCOPES)], made),
         costs(WIDEST, made),
     ):
         if text:

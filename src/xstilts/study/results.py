@@ -189,6 +189,10 @@ class Plan(ReportSteps):
             step for step in self._steps.values() if step.phase not in ("submission", *REPORTED) and self.wanted(step)
         ]
 
+    def every_step(self) -> list[Step]:
+        """The same, and what is said of the tables on request."""
+        return [*self.steps(), self.select_on_dev(), self.significance(), self.report()]
+
     def wanted(self, step: Step) -> bool:
         """A study that trains nothing has no overlap to tell of."""
         return step.phase != "overlap" or next(self._trainings(self.intermediates), None) is not None
