@@ -60,7 +60,10 @@ def _serve() -> None:
 
 
 def _dry_run(directory: str, targets: list[str], output: str) -> None:
-    """What `snakemake --dry-run` does, in this process, and then the store's answer; never returns."""
+    """What `snakemake --dry-run` does, in this process, and then the store's answer; never returns.
+
+    The Snakefile reads the command line too.
+    """
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -70,21 +73,23 @@ def _dry_run(directory: str, targets: list[str], output: str) -> None:
     try:
         from snakemake.cli import main
 
-        main([*targets, "--dry-run", "--configfile", "study.yaml", "--cores", "1"])
+        arguments = [*targets, "--dry-run", "--configfile", "study.yaml", "--cores", "1"]
+        sys.argv[1:] = arguments
+        main(arguments)
     except SystemExit as end:
         code = end.code
         if code == 0:
-            _print_stored()
+            _print_stored("all" if "all" in targets else "matrix")
     finally:
         sys.stdout.flush()
         os._exit(code if isinstance(code, int) else 1)
 
 
-def _print_stored() -> None:
+def _print_stored(scope: Any) -> None:
     """Name the prediction tables that a job would find in its store: those it links and does not compute."""
     from xstilts.command import plan_of
 
-    for step in plan_of(Path("study.yaml")).steps():
+    for step in plan_of(Path("study.yaml"), scope=scope).steps():
         if step.phase == "predict":
             for part in step.payload["parts"]:
                 if Path(step.payload["store"], f"{part['digest']}.parquet").exists():

@@ -88,9 +88,9 @@ class Copy(Workspace):
             shutil.copytree(ROOT / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def units(workspace: Workspace, runs: DryRuns) -> Units:
+def units(workspace: Workspace, runs: DryRuns, target: str = "all_matrix") -> Units:
     """What a dry run of a workspace would compute."""
-    code, text = runs.run(workspace.directory)
+    code, text = runs.run(workspace.directory, target)
     assert code == 0, text[-3000:]
     stored = set(re.findall(r"^stored: (\S+)$", text, flags=re.M))
     root = f"results/{workspace.config['study']}/"
@@ -102,21 +102,24 @@ def outputs(text: str) -> set[str]:
     return {path for line in re.findall(r"^    output: (.+)$", text, flags=re.M) for path in line.split(", ")}
 
 
+_FOLDERS = {"data": "prepare", "scores": "score", "translated": "translate", "matched": "match"}
+_MADE = {"made": "tabulate", "made-overlap": "overlap", "made-selection": "selection"}
+_MADE |= {"made-significance": "significance", "report": "report", "figures": "figures"}
+
+
 def _unit(path: list[str]) -> Unit | None:
-    """The unit that makes an output; None for the record of a prediction job, which computes no table."""
+    """The unit that makes an output; None for what stands beside the output that tells of it."""
     match path:
-        case ["predictions", *_, "record.json"]:
+        case ["predictions", *_, "record.json"]:  # it computes no table
             return None
         case ["predictions", *cell, _, target, table]:
             return ("predict", *cell, target, table.removesuffix(".parquet"))
-        case ["tables", "overlap.csv"] | ["tables", "made-overlap", *_]:
-            return ("overlap",)
-        case ["tables", *_]:
-            return ("tabulate",)
-        case ["figures", *_]:
-            return ("figures",)
+        case ["tables", made, *scope, _, "record.json"] | [("figures" | "report") as made, "made", *scope, _, _]:
+            return (_MADE[made], *scope)
+        case ["tables" | "figures", *_] | [_, "report.html" | "main_table.md" | "main_table.tex" | "comparison.csv"]:
+            return None
         case [folder, *cell, _, _]:
-            return ({"data": "prepare", "scores": "score"}.get(folder, folder), *cell)
+            return (_FOLDERS.get(folder, folder), *cell)
     raise AssertionError(f"an output that no step is known to make: {'/'.join(path)}")
 
 

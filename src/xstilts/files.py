@@ -37,6 +37,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def sizes(directory: Path) -> dict[str, int]:
+    """Bytes of every file below a directory, by its place in it."""
+    found = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.stat().st_size for path in found}
+
+
 def discard(spent: Iterable[Mapping[str, Any]]) -> None:
     """Delete `files` of each entry, if everything that it names under `once` is there."""
     for entry in spent:

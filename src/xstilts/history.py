@@ -38,6 +38,11 @@ def read(directory: Path) -> Record | None:
     return record if isinstance(record, dict) and "digest" in record else None
 
 
+def listed(directory: Path) -> dict[str, int]:
+    """Bytes of the files that a finished step left in its folder, by name, where its record tells."""
+    return dict((read(directory) or {}).get("files", {}))
+
+
 def records(folder: Path) -> list[Record]:
     """The records of all configurations of one step, newest first."""
     try:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from xstilts.mini import events, lexicon
 from xstilts.mini.events import Event, Phrase
 from xstilts.mini.grammar import Clause, sentence, tell
 from xstilts.mini.seeds import stream
+from xstilts.mini.sizes import Sizes, counted
 from xstilts.mini.tongues import TONGUES, vocabulary
 from xstilts.mini.world import write_world
 
@@ -226,13 +228,22 @@ def test_a_language_does_not_depend_on_the_others(root: Path, tmp_path: Path) ->
         assert table(tmp_path / f"XNLI-1.0/xnli.{part}.tsv") == [r for r in rows if r["language"] in ("en", "qac")]
 
 
-def test_a_size_changes_its_own_files_only(root: Path, tmp_path: Path) -> None:
-    write_world(tmp_path, seed=SEED, languages=INVENTED, sizes={**SIZES, "mnli": 61, "tatoeba": 21})
-    before, after = digests(root), digests(tmp_path)
-    changed = {name for name in after if after[name] != before[name]}
-    tatoeba = {name for name in before if name.startswith("tatoeba/")}
-    translated = {f"XNLI-MT-1.0/multinli/multinli.train.{code}.tsv" for code in INVENTED}
-    assert changed == {"multinli_1.0/multinli_1.0_train.jsonl"} | translated | tatoeba
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digests of the smallest world that has all files."""
+    directory = tmp_path_factory.mktemp("small")
+    write_world(directory, seed=SEED, languages=["qaa"], sizes=_SMALLEST)
+    return digests(directory)
+
+
+_SMALLEST = {field.name: 12 for field in fields(Sizes)}
+
+
+@pytest.mark.parametrize("size", _SMALLEST)
+def test_a_size_changes_its_own_files_only(size: str, small: dict[str, str], tmp_path: Path) -> None:
+    write_world(tmp_path, seed=SEED, languages=["qaa"], sizes={**_SMALLEST, size: 18})
+    changed = {name for name, known in digests(tmp_path).items() if known != small[name]}
+    assert changed == {name for name in small if size in counted(name)}
 
 
 def test_another_seed_is_another_world(root: Path, tmp_path: Path) -> None:

@@ -144,6 +144,11 @@ def pattern(phase, *names):
     return [str(base / name) for name in names]
 
 
+def world_files():
+    """The mini world's record, and whatever was deleted of its files."""
+    return PLAN.world().files if PLAN.study.data.world else ("record.json",)
+
+
 def log_of(phase):
     """Log file of a phase's jobs."""
     return str(place_of(phase, PLAN.root / "logs" / phase)) + ".log"
@@ -194,10 +199,18 @@ def inputs_of(phase, scope="matrix"):
             return []
         return [
             ancient(path) if PLAN.settled(need) else path
-            for need, path in PLAN.reads(step)
+            for need, path in read_by(step)
         ]
 
     return inputs
+
+
+def read_by(step):
+    """What a step reads, and from which steps; data that was damaged is refused before anything runs on it."""
+    try:
+        return PLAN.reads(step)
+    except UserError as error:
+        raise WorkflowError(f"xstilts: {error}") from None
 
 
 def shown(paths, category, *suffixes):

@@ -3,7 +3,7 @@ rule world:
     input:
         inputs_of("world"),
     output:
-        pattern("world", "record.json"),
+        pattern("world", *world_files()),
     log:
         log_of("world"),
     benchmark:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts import provenance
-from xstilts.files import RECORD, staged, write_json
+from xstilts.files import RECORD, sizes, staged, write_json
 from xstilts.mini.world import write_world
 
 
@@ -16,4 +16,4 @@ def make(job: dict[str, Any]) -> None:
     started = time.time()
     with staged(Path(job["output"])) as directory:
         write_world(directory, seed=job["seed"], languages=job["languages"], sizes=job["sizes"])
-        write_json(directory / RECORD, provenance.record(job, started))
+        write_json(directory / RECORD, provenance.record(job, started, files=sizes(directory)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 
 from xstilts.errors import ConfigError
 
@@ -58,7 +59,49 @@ class Sizes:
         names = [field.name for field in fields(cls)]
         for name, value in changes.items():
             if name not in names:
-                raise ConfigError(f"sizes.{name}", "the mini world has no such size", f"use {', '.join(names)}")
+                raise ConfigError(
+                    f"data.world.sizes.{name}", "the mini world has no such size", f"use {', '.join(names)}"
+                )
             if value < 1:
-                raise ConfigError(f"sizes.{name}", f"{value} is less than 1", "give a positive number")
+                raise ConfigError(f"data.world.sizes.{name}", f"{value} is less than 1", "give a positive number")
         return cls(**changes)
+
+
+_COUNTED = {
+    "multinli_1.0/*_train.jsonl": ("mnli",),
+    "XNLI-MT-1.0/*": ("mnli",),
+    "snli_1.0/*_train.jsonl": ("snli",),
+    "anli_v1.0/*/train.jsonl": ("anli",),
+    "QQP/train.tsv": ("qqp",),
+    "translated/*/QQP/train.tsv": ("qqp",),
+    "squad/train-v1.1.json": ("squad_v1",),
+    "squad/train-v2.0.json": ("squad_v2",),
+    "hellaswag/*_train.jsonl": ("hellaswag",),
+    "ccg/train.tsv": ("ccg",),
+    "cosmosqa/train.csv": ("cosmosqa",),
+    "commonsenseqa/train_*": ("commonsenseqa",),
+    "x-final/*/train.tsv": ("pawsx",),
+    "ud-treebanks-v2.5/*-ud-train.conllu": ("udpos",),
+    "panx_dataset/*/train": ("panx",),
+    "tydiqa/*.train.json": ("tydiqa",),
+    "tydiqa/*.dev.json": ("test",),
+    "tatoeba/*": ("tatoeba",),
+    "bucc2018/*": ("bucc_pairs", "bucc_distractors"),
+    "pretrain/parallel.*": ("parallel_pairs",),
+    "pretrain/*.txt": ("text_lines",),
+    "mlm/*": ("mlm_lines",),
+    "xquad/*": ("test",),
+    "*test*": ("test",),
+    "*dev*": ("dev",),
+    "*val*": ("dev",),
+}
+
+
+def counted(path: str) -> tuple[str, ...]:
+    """The sizes that a file's content depends on; all of them where the file is not known.
+
+    Args:
+        path: its place in the world, or a pattern of such places.
+    """
+    named = (sizes for pattern, sizes in _COUNTED.items() if fnmatchcase(path, pattern))
+    return next(named, tuple(field.name for field in fields(Sizes)))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xstilts import config, digest, history, languages, tasks
-from xstilts.config import Study
+from xstilts.config import Study, World
 from xstilts.errors import ConfigError, UserError
 from xstilts.files import RECORD
+from xstilts.mini.sizes import Sizes, counted
 from xstilts.revisions import RepositoryKind, Revisions
 from xstilts.schema.arms import MLM, Intermediate, TaskUse
 from xstilts.schema.data import Dataset, Split
@@ -244,15 +246,17 @@ class DataSteps(Grid):
 
     def _content(self, source: Dataset, split: Split, language: str) -> Any:
         if self.study.data.world:
-            return [self._world_content(language), *sources.patterns(source, split, language)]
+            return self._world_content(language, *sources.patterns(source, split, language))
         files = sources.local_files(source, self._files_root(source), split, language)
         return [self._contents.of(path) for path in files]
 
     @remembered
-    def _world_content(self, language: str) -> str:
-        world = self.study.data.world
-        slice_ = world.model_dump(mode="json") if world else None
-        return digest.of([slice_, language, self._world_code()])
+    def _world_content(self, language: str, *patterns: str) -> list[Any]:
+        """What files of the mini world depend on: its seed, their own sizes and language, and the code."""
+        world = self.study.data.world or World()
+        names = sorted({name for pattern in patterns for name in counted(pattern)})
+        sizes = {name: getattr(Sizes.of(world.sizes), name) for name in names}
+        return [digest.of([world.seed, sizes, language, self._world_code()]), *patterns]
 
     @remembered
     def _world_code(self) -> dict[str, str]:
@@ -270,7 +274,11 @@ class DataSteps(Grid):
         codes.update(c for b in self.study.backbones.values() if b.train for c in b.train.languages)
         slice_ = {**world.model_dump(mode="json"), "languages": sorted(codes | {sources.ENGLISH})}
         detail = history.coded({"content": {}}, {"content": self._world_code()})
-        return self._step("world", (), slice_, {}, self._code("world", "xstilts.mini.make"), detail=detail)
+        made = self._step("world", (), slice_, {}, self._code("world", "xstilts.mini.make"), detail=detail)
+        lost = [name for name in history.listed(made.directory) if not (made.directory / name).exists()]
+        if lost:  # outputs, so that whoever reads the world has it made again
+            made = self._steps["world", ()] = replace(made, files=(RECORD, *lost))
+        return made
 
     @remembered
     def preflight(self) -> Step:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from xstilts import config, digest, tasks
-from xstilts.errors import UserError
+from xstilts import config, digest, history, tasks
+from xstilts.errors import DataError, UserError
 from xstilts.files import RECORD
 from xstilts.schema.arms import MLM
 from xstilts.schema.data import is_commit
@@ -143,6 +143,9 @@ class Plan(ReportSteps):
 
         Of a dataset they are its record, and what was deleted since: naming every part to Snakemake costs seconds. A
         prediction whose tables are all in the store needs no checkpoint, which may have been pruned.
+
+        Raises:
+            DataError: a file of data is not as it was made.
         """
         if step.phase == "score":
             return [(step.needs[0], path) for path in self._scored(step)]
@@ -165,6 +168,8 @@ class Plan(ReportSteps):
 
     @remembered
     def _asked(self, need: Step) -> list[str]:
+        if need.phase in ("world", "prepare"):
+            _check_whole(need)
         if need.phase != "prepare":
             return need.outputs
         record, *parts = need.outputs
@@ -212,6 +217,19 @@ class Plan(ReportSteps):
         self.overlap()
         self._contents.save()
         digest.modules().save()
+
+
+def _check_whole(step: Step) -> None:
+    """Have the files that a step's record lists the size that they had?
+
+    Raises:
+        DataError: one was changed or cut short since.
+    """
+    for name, size in history.listed(step.directory).items():
+        path = step.directory / name
+        if path.exists() and path.stat().st_size != size:
+            problem = f"{path.stat().st_size:,} bytes, but {size:,} when it was made"
+            raise DataError(path, problem, "delete it, and it is made again")
 
 
 def _stored(prediction: Step) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from xstilts import config, tasks
+from xstilts import config, digest, tasks
 from xstilts.errors import ConfigError
 from xstilts.files import RECORD
 from xstilts.schema.arms import MLM, Intermediate, TaskUse
@@ -47,12 +47,11 @@ class TrainingSteps(DataSteps):
 
     def _pretrained(self, name: str, training: BackboneTraining) -> Step:
         texts = self._texts(training)
-        inputs = {}
-        for role, files in texts.items():
-            for lang, path in files.items():
-                inputs[f"{role}:{lang}"] = (
-                    self._world_content(lang) if self.study.data.world else self._contents.of(path)
-                )
+        inputs = {
+            f"{role}:{lang}": self._text_content(path, lang)
+            for role, files in texts.items()
+            for lang, path in files.items()
+        }
         payload = {
             **{role: {lang: str(path) for lang, path in files.items()} for role, files in texts.items()},
             "compute": self._compute(ranks=1),
@@ -60,6 +59,11 @@ class TrainingSteps(DataSteps):
         slice_ = {"training": training.model_dump(mode="json", exclude={"text", "parallel"})}
         code = self._code("backbone", "xstilts.training.pretrain")
         return self._step("backbone", (name,), slice_, inputs, code, (self._first(),), MODEL_FILES, payload)
+
+    def _text_content(self, path: Path, language: str) -> str:
+        if not self.study.data.world:
+            return self._contents.of(path)
+        return digest.of(self._world_content(language, str(path.relative_to(self.world().directory))))
 
     @remembered
     def intermediate(self, backbone: str, name: str, seed: int) -> Step:

@@ -54,7 +54,7 @@ def prepare(job: dict[str, Any]) -> None:
     started = time.time()
     with files.staged(Path(job["output"])) as folder:
         parts = {f"{s}.{lang}": _write(job, s, lang, folder) for s, lang in job["parts"]}
-        measured = {"dataset": job["dataset"], "origin": _origin(job), "parts": parts}
+        measured = {"dataset": job["dataset"], "origin": _origin(job), "parts": parts, "files": files.sizes(folder)}
         files.write_json(folder / files.RECORD, provenance.record(job, started, **measured))
 
 
