@@ -114,6 +114,8 @@ def _unit(path: list[str]) -> Unit | None:
             return None
         case ["predictions", *cell, _, target, table]:
             return ("predict", *cell, target, table.removesuffix(".parquet"))
+        case ["world", *_]:  # its record, and whatever was deleted of its files
+            return ("world",)
         case ["tables", made, *scope, _, "record.json"] | [("figures" | "report") as made, "made", *scope, _, _]:
             return (_MADE[made], *scope)
         case ["tables" | "figures", *_] | [_, "report.html" | "main_table.md" | "main_table.tex" | "comparison.csv"]:

@@ -174,10 +174,11 @@ def report(plans: Sequence[Plan], made: Iterable[str]) -> str:
     Args:
         plans: one for each scope of rows that is asked for, the widest first; a step that several have is told once.
     """
-    left, found = set(made), dict[Step, Causes]()
+    paths, told_of, found = set(made), set[str](), dict[Step, Causes]()
     for plan in plans:
-        running = [step for step in plan.every_step() if not left.isdisjoint(step.outputs)]
-        found |= causes_of(plan, running)
-        left -= {path for step in running for path in step.outputs}
+        running = [step for step in plan.every_step() if not paths.isdisjoint(step.outputs)]
+        causes = causes_of(plan, running)
+        found |= {step: causes[step] for step in running if told_of.isdisjoint(step.outputs)}
+        told_of |= {path for step in running for path in step.outputs}
     lines = _lines(found)
     return "\n".join(["xstilts: why these jobs would run:", *(f"  {line}" for line in lines)]) if lines else ""
