@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -273,3 +275,43 @@ def test_examples_of_tags_add_up_to_f1(tmp_path: Path) -> None:
     found = run(tmp_path, {("test", "sw"): tags}, kind="tagging", scorer="tagging", metrics=["f1"])
     assert points(tmp_path)["best", "test", "sw"] == [("1", 2, 4), ("2", 2, 3)]
     assert ratio(points(tmp_path)["best", "test", "sw"]) == pytest.approx(found["rows"][0]["value"])
+
+
+ORPHAN = """
+import json, os, signal, sys
+from pathlib import Path
+from xstilts.evaluation.score import score
+rename = Path.replace
+def stopping(self, target):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return rename(self, target)
+Path.replace = stopping
+score(json.loads(sys.argv[1]))
+"""
+
+
+def test_an_orphan_that_publishes_after_its_successor_changes_nothing(tmp_path: Path) -> None:
+    """Its scheduler was killed and it was not: it goes on, file by file, while and after the job runs anew."""
+    run(tmp_path, {("test", "en"): pairs("ABAB", "ABAA")}, **PAIR)
+    job = {"name": "score/test", "digest": "0", "plan": {"step": "score"}, "variant": "best", "also": {}, **PAIR}
+    job |= {"predictions": {"en": str(tmp_path / "en.parquet")}, "output": str(tmp_path)}
+    before, stops = published(tmp_path), 0
+    orphan = subprocess.Popen([sys.executable, "-c", ORPHAN, json.dumps(job)])
+    while os.WIFSTOPPED(os.waitpid(orphan.pid, os.WUNTRACED)[1]):
+        assert published(tmp_path) == before
+        for name in ("scores.json", "examples.parquet", "record.json"):
+            (tmp_path / name).unlink()  # Snakemake deletes a job's outputs before it starts
+        score(job)
+        assert published(tmp_path) == before
+        stops += 1
+        orphan.send_signal(signal.SIGCONT)
+    assert stops == 3
+    assert published(tmp_path) == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def published(directory: Path) -> dict[str, Any]:
+    """What readers find of a score, times and memory apart."""
+    record = json.loads((directory / "record.json").read_text(encoding="utf-8"))
+    kept = {key: record[key] for key in ("name", "digest", "step", "rows", "versions")}
+    return {"record": kept, **{n: (directory / n).read_bytes() for n in ("scores.json", "examples.parquet")}}
