@@ -141,8 +141,9 @@ class Plan(ReportSteps):
     def reads(self, step: Step) -> list[tuple[Step, str]]:
         """Paths that a step reads, each with the step that writes it.
 
-        Of a dataset they are its record, and what was deleted since: naming every part to Snakemake costs seconds. A
-        prediction whose tables are all in the store needs no checkpoint, which may have been pruned.
+        Of a step not yet made they are its record, which comes with all the rest; of a dataset its record, and what was
+        deleted since: naming every file to Snakemake costs seconds. A prediction whose tables are all in the store
+        needs no checkpoint, which may have been pruned.
 
         Raises:
             DataError: a file of data is not as it was made.
@@ -168,12 +169,14 @@ class Plan(ReportSteps):
 
     @remembered
     def _asked(self, need: Step) -> list[str]:
+        if not need.recorded:
+            return need.outputs[:1]
         if need.phase in ("world", "prepare"):
             _check_whole(need)
         if need.phase != "prepare":
             return need.outputs
         record, *parts = need.outputs
-        return [record, *(path for path in parts if need.recorded and not Path(path).exists())]
+        return [record, *(path for path in parts if not Path(path).exists())]
 
     def settled(self, step: Step) -> bool:
         """Will this run leave the step's outputs as they are? If not, what reads them runs too."""
