@@ -108,6 +108,21 @@ def test_the_page_says_what_the_tables_say(page: Page, made: Path) -> None:
     assert "H100" in text and "2.0" in text
 
 
+@pytest.mark.parametrize(
+    ("controls", "told"),
+    [
+        ((), "The highest is qqp"),
+        (("qqp",), "The highest control is qqp"),
+        (("mnli", "ccg"), "1 intermediate is above it."),
+    ],
+)
+def test_the_answer_counts_no_control_as_an_intermediate(made: Path, controls: tuple[str, ...], told: str) -> None:
+    arms = [{**arm, "block": "control" if arm["name"] in controls else arm["block"]} for arm in ABOUT["arms"]]
+    job = {"about": {**ABOUT, "arms": arms}, "root": str(made), "tables": str(made / "tables"), "steps": []}
+    answer = " ".join("".join(report.Report(job).question()).split())
+    assert told in answer and f"Of {3 - len(controls)} intermediates" in answer
+
+
 def test_a_study_of_one_seed_says_what_it_cannot(made: Path) -> None:
     job = {"about": {**ABOUT, "seeds": [1]}, "root": str(made), "tables": str(made / "tables"), "steps": []}
     found = list(report.Report(job)._caveats())

@@ -29,7 +29,8 @@ table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-num
 caption{text-align:left;color:#333;padding:.2rem 0;position:sticky;left:0;max-width:min(70ch,calc(100vw - 2rem))}
 th,td{padding:.18rem .45rem;text-align:right;white-space:nowrap;border-bottom:1px solid #e2e2e2}
 th{font-weight:600;vertical-align:bottom}tbody th,th.text,td.text{text-align:left}
-tbody th{position:sticky;left:0;background:#fff;font-weight:400;vertical-align:baseline}
+tbody th,tbody td{vertical-align:baseline}
+tbody th{position:sticky;left:0;background:#fff;font-weight:400}
 tr.block th,tr.block td{font-weight:600;border-top:1px solid #888}
 .heat{font-size:.72rem}.heat td{padding:.15rem .25rem;text-align:center;border:1px solid #fff}
 .heat th.family{text-align:center;border-left:1px solid #888;font-weight:400}

@@ -124,12 +124,18 @@ class Report:
     def _answer(self, backbone: str, split: str) -> Iterator[str]:
         own = _part(self.averages, backbone, split, measure="avg")
         own = own[own["delta"].notna()].sort_values("delta", ascending=False)
-        if own.empty:
+        blocks = own["intermediate"].map(lambda name: self.arms[name]["block"])
+        tried, controls = own[~blocks.isin(("control", tables.EXTERNAL))], _records(own[blocks == "control"])
+        if tried.empty:
             return
-        best, *_, worst = _records(own) * 2
-        yield f"Of {len(own)} intermediates, {int((own['delta'] > 0).sum())} raise the average over targets."
+        best, *_, worst = _records(tried) * 2
+        yield f"Of {len(tried)} intermediates, {int((tried['delta'] > 0).sum())} raise the average over targets."
         yield f"The highest is {escape(best['intermediate'])}, {interval(best)} points against none;"
         yield f"the lowest {escape(worst['intermediate'])}, {interval(worst)}."
+        for control in controls[:1]:
+            above = int((tried["delta"] > control["delta"]).sum())
+            yield f"The highest control is {escape(control['intermediate'])}, {interval(control)};"
+            yield f"{above or 'no'} intermediate{'s are' if above > 1 else ' is'} above it."
         cells = _part(self.significance, backbone, split)
         cells = cells[cells["p"].notna()]
         found = cells[cells["p_holm"] <= LEVEL]
