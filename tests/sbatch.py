@@ -1,4 +1,4 @@
-"""Prints, as JSON, the options of sbatch for one job of every rule of a study: python -m tests.sbatch CONFIG ATTEMPT
+"""Prints, as JSON, the options of sbatch for one job of every rule of a study.
 
 The line is made by the executor plugin's own function from the jobs of the real graph; nothing is submitted.
 """
@@ -6,7 +6,6 @@ The line is made by the executor plugin's own function from the jobs of the real
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,3 @@ def main(config: str, attempt: str) -> None:
             job.attempt = int(attempt)
             lines[job.rule.name] = options(job)
     print(json.dumps(lines))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

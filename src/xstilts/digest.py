@@ -21,6 +21,7 @@ from xstilts import syntax
 PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parent.parent
 LENGTH = 16
+_REMEMBERED = 10_000  # entries of a memory, the newest
 _PLUMBING = {
     "xstilts",
     "xstilts.errors",
@@ -86,6 +87,7 @@ class Memory:
 
     def learn(self, key: str, value: list[Any]) -> None:
         """Remember a plain value, once saved."""
+        self.known.pop(key, None)
         self.known[key] = value
         self._changed = True
 
@@ -96,7 +98,8 @@ class Memory:
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self.known), encoding="utf-8")
+            newest = dict(list(self.known.items())[-_REMEMBERED:])
+            temporary.write_text(json.dumps(newest), encoding="utf-8")
             temporary.replace(self._path)
         except OSError:
             temporary.unlink(missing_ok=True)
@@ -118,6 +121,12 @@ class FileDigests(Memory):
                 known = [*mark, hashlib.file_digest(handle, "sha256").hexdigest()[:LENGTH]]
             self.learn(str(path.resolve()), known)
         return str(known[3])
+
+
+@cache
+def contents(memory: Path) -> FileDigests:
+    """The digests that are remembered in this file; one for all plans of a process."""
+    return FileDigests(memory)
 
 
 def memory_path(name: str = "contents") -> Path:

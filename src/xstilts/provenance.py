@@ -8,6 +8,7 @@ import resource
 import socket
 import sys
 import time
+from functools import cache
 from typing import Any
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "deepspeed", "accelerate", "numpy", "pyarrow")
@@ -15,13 +16,15 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "deepspeed", "ac
 
 def versions() -> dict[str, str]:
     """Versions of Python and of every library that can change a result."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    return {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES}
+
+
+@cache
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 def device() -> str:

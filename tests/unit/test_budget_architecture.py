@@ -19,6 +19,7 @@ from xstilts.models.heads import HeadSpec
 ENCODERS = ["FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large", "google-bert/bert-base-multilingual-cased"]
 MT5 = "google/mt5-small"
 ONE = {"ranks": 1, "deepspeed": None}
+LENGTHS = [16, 128, pytest.param(512, marks=pytest.mark.slow)]
 SHALLOW = {"num_hidden_layers": 2, "num_layers": 2, "num_decoder_layers": 2}
 
 
@@ -45,7 +46,7 @@ def shallow(name: str, vocabulary: int) -> dict[str, Any]:
     return raw | {key: value for key, value in SHALLOW.items() if key in raw} | {"vocab_size": vocabulary}
 
 
-@pytest.mark.parametrize("length", [16, 128, 512])
+@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("name", ENCODERS)
 def test_operations_of_encoders_are_those_that_torch_counts(name: str, length: int) -> None:
     raw = shallow(name, vocabulary=100)
@@ -56,7 +57,7 @@ def test_operations_of_encoders_are_those_that_torch_counts(name: str, length: i
     assert backward == pytest.approx(BACKWARD * expected, rel=0.02)
 
 
-@pytest.mark.parametrize("length", [16, 128, 512])
+@pytest.mark.parametrize("length", LENGTHS)
 def test_operations_of_mt5_are_those_that_torch_counts(length: int) -> None:
     raw = shallow(MT5, vocabulary=5000)
     ids = torch.randint(5, 90, (1, length))

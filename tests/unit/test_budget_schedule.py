@@ -43,14 +43,14 @@ def optimum_of_units(jobs: list[Job], devices: int) -> int:
 parents = st.integers(1, 8).flatmap(lambda n: st.tuples(*(st.integers(0, i) for i in range(n))))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(parents=parents, devices=st.integers(1, 3))
 def test_trees_of_unit_jobs_are_scheduled_optimally(parents: tuple[int, ...], devices: int) -> None:
     jobs = tree(list(parents))
     assert simulate(jobs, {"gpu": devices}).makespan == optimum_of_units(jobs, devices)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seconds=st.lists(st.integers(1, 50), min_size=1, max_size=12))
 def test_one_device_is_never_idle(seconds: list[int]) -> None:
     jobs = [Job(i, float(s), (i - 2,), {"gpu": 1}) for i, s in enumerate(seconds)]
@@ -62,7 +62,7 @@ graphs = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(graph=graphs, gpus=st.integers(1, 4), cores=st.integers(1, 4))
 def test_every_schedule_is_valid_and_between_its_bounds(
     graph: list[tuple[int, int, list[int]]], gpus: int, cores: int
@@ -111,6 +111,7 @@ SLEEPS = {
 }
 
 
+@pytest.mark.slow
 def test_snakemake_takes_as_long_as_the_simulation(tmp_path: Path) -> None:
     rules = [
         f"rule {name}:\n    input: {[f'{n}.out' for n in needs]}\n    output: '{name}.out'\n    priority: {priority}\n"

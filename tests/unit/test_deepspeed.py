@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.workspace import ROOT
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled(tmp_path: Path) -> None:
     code = "from xstilts.training import deepspeed; deepspeed.join('cpu')"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TORCH_EXTENSIONS_DIR": str(tmp_path)}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.dryruns import DryRuns
 from tests.unit.finished import SMALL, edited, finish, plan
 from tests.workspace import ROOT, Workspace
 
@@ -395,17 +396,17 @@ def on_disk(directory: Path) -> Any:
     return yaml.safe_load((directory / "study.yaml").read_text(encoding="utf-8"))
 
 
-def test_a_dry_run_says_it_at_its_end_and_a_finished_study_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_says_it_at_its_end_and_a_finished_study_nothing(tmp_path: Path, dry_runs: DryRuns) -> None:
     space = Workspace(tmp_path, SMALL)
     finish(plan(tmp_path / "results", base=on_disk(tmp_path)).steps())
-    assert "xstilts: why" not in space.run("all_matrix", "--dry-run").stdout
+    assert "xstilts: why" not in dry_runs.run(tmp_path)[1]
     space.configure(SMALL, **recipe(finetune={"pawsx": {"learning_rate": 5.0e-4}}))
-    told = space.run("all_matrix", "--dry-run", "--quiet", "rules").stdout.splitlines()
+    told = dry_runs.run(tmp_path, "all_matrix", "--quiet", "rules")[1].splitlines()
     why = told.index("xstilts: why these jobs would run:")
     assert told[why + 1] == f"  {CONFIG_EDITS[0][2][0]}"
     assert told[why + 2].startswith("xstilts: what it would cost")
     score = (
         plan(tmp_path / "results", base=on_disk(tmp_path)).step("score", ("mini", "none", "pawsx", "seed-1")).outputs[0]
     )
-    part = space.run(os.path.relpath(score, tmp_path), "--dry-run").stdout.splitlines()
+    part = dry_runs.run(tmp_path, os.path.relpath(score, tmp_path))[1].splitlines()
     assert any(line.endswith("1e-3 → 5e-4 — 1 finetune, then 2 predictions, 1 score") for line in part)

@@ -140,7 +140,7 @@ def overlaps(drawn: page.Page) -> list[tuple[str, str]]:
     return [(names[k], names[m]) for k, m in pairs] + [(names[k], "page") for k in np.flatnonzero(outside)]
 
 
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("wide", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_nothing_overlaps(tmp_path: Path, wide: bool) -> None:
     every = {target: config.xtreme_languages()[target] for target in METRICS} if wide else LANGUAGES
     row = {"xnli": -12.3, "xquad": -2.0, "panx": 10.5, "tatoeba": -31.0}

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -400,13 +400,6 @@ EXECUTED = (
     "data: pruned weights that a lost prediction needs",
 )
 """Edits whose rerun is also executed and compared with a study computed from scratch (tests/campaigns/reruns.py)."""
-
-
-@pytest.fixture(scope="module")
-def dry_runs() -> Iterator[DryRuns]:
-    runs = DryRuns()
-    yield runs
-    runs.close()
 
 
 @pytest.mark.parametrize("name", EDITS)

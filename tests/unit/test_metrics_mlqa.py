@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xstilts.errors import UserError
@@ -50,14 +50,12 @@ def reference(text: str, language: str) -> str:
 
 
 @pytest.mark.parametrize("language", sorted(ARTICLES))
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(text=TEXTS)
 def test_normaliser_agrees_with_a_slow_reference(language: str, text: str) -> None:
     assert normalise(text, language) == reference(text, language)
 
 
 @pytest.mark.parametrize("language", sorted(ARTICLES))
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(text=TEXTS)
 def test_normalising_twice_changes_nothing(language: str, text: str) -> None:
     once = normalise(text, language)

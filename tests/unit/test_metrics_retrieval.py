@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xstilts.errors import UserError
@@ -71,7 +71,6 @@ def test_a_score_on_the_threshold_is_kept() -> None:
     assert above({("1", "a"): 1.0, ("2", "b"): 0.999}, 1.0) == pairs("1a")
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(st.integers(0, 10**6))
 def test_no_other_threshold_does_better(seed: int) -> None:
     chance = random.Random(seed)
@@ -109,7 +108,6 @@ def test_english_sentences_are_used_once_too() -> None:
     assert one_to_one([0, 0], [0.5, 0.4], [0], [0.5]) == [(0, 0, 0.5)]
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 10**6))
 def test_greedy_selection_takes_the_best_free_pair_each_time(foreign: int, english: int, seed: int) -> None:
     draw = np.random.default_rng(seed)

@@ -27,19 +27,18 @@ def reference(text: str) -> str:
     return " ".join(result.split())
 
 
-@settings(max_examples=500, deadline=None, database=None, derandomize=True)
+@settings(max_examples=500)
 @given(TEXTS)
 def test_normaliser_agrees_with_a_slow_reference(text: str) -> None:
     assert normalise(text) == reference(text)
 
 
-@settings(max_examples=500, deadline=None, database=None, derandomize=True)
+@settings(max_examples=500)
 @given(TEXTS)
 def test_normalising_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS)
 def test_more_gold_answers_never_hurt(answers: list[str], prediction: str) -> None:
     exact, f1 = score_one(answers, prediction)

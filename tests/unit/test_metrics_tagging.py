@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import groupby
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xstilts import tasks
@@ -45,19 +45,16 @@ def bio_spans(tags: list[str]) -> set[tuple[str, int, int]]:
     return found
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(st.lists(st.sampled_from(UPOS)) | st.lists(st.sampled_from(["NOUN", "SYM", "SCONJ", "INTJ"])))
 def test_bare_tags_are_runs(tags: list[str]) -> None:
     assert spans(tags) == upos_spans(tags)
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(st.lists(st.sampled_from(BIO)))
 def test_bio_tags_are_entities_and_a_stray_i_opens_one(tags: list[str]) -> None:
     assert spans(tags) == bio_spans(tags)
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(st.lists(st.lists(st.sampled_from(BIO), min_size=1), min_size=1))
 def test_gold_scored_against_itself_is_perfect_or_empty(sentences: list[list[str]]) -> None:
     expected = 100.0 if any(tag != "O" for tags in sentences for tag in tags) else 0.0

@@ -61,7 +61,7 @@ def assert_same(one: Path, other: Path) -> None:
     assert [record(one)[key] for key in keys] == [record(other)[key] for key in keys]
 
 
-@pytest.mark.parametrize("stops", [(3,), (4, 11), (13,)])
+@pytest.mark.parametrize("stops", [(3,), pytest.param((4, 11), marks=pytest.mark.slow), (13,)])
 def test_a_stopped_training_goes_on_and_ends_with_the_same_bits(
     data: Path, whole: Path, tmp_path: Path, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +99,7 @@ def test_patience_is_part_of_the_state(data: Path, tmp_path: Path, monkeypatch: 
     assert (record(tmp_path / "out")["steps"], record(tmp_path / "out")["selected_step"]) == (6, 2)
 
 
+@pytest.mark.slow
 def test_the_looks_of_every_rule_are_part_of_the_state(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +129,9 @@ def stopped(data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **changes
     return one
 
 
-@pytest.mark.parametrize("damage", ["truncated", "unfinished", "missing"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", *(pytest.param(other, marks=pytest.mark.slow) for other in ("unfinished", "missing"))]
+)
 def test_a_state_that_is_not_whole_is_never_read(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
@@ -278,6 +281,7 @@ def wait_for_state(one: dict[str, Any], process: subprocess.Popen[str], least: i
 SLOW = {"steps": 400, "selection": {**BEST, "every_steps": 50}}
 
 
+@pytest.mark.slow
 def test_an_orphan_hands_over_to_its_successor(data: Path, tmp_path: Path) -> None:
     train(job(data, tmp_path / "whole", "tagging", hyper=SLOW))
     one = job(data, tmp_path / "out", "tagging", hyper=SLOW, compute={"state_minutes": 0.002})

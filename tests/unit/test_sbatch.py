@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.dryruns import DryRuns
 from tests.workspace import ROOT, SMALL, Workspace
 
 PROFILE = ROOT / "profiles" / "slurm" / "profile.yaml"
@@ -27,31 +27,39 @@ RESOURCES = {
 }
 
 
-def lines(directory: Path, attempt: int, site: str = "", **compute: Any) -> dict[str, str]:
-    """The options of sbatch by rule, those of predictions and of datasets once."""
-    workspace = Workspace(directory)
-    workspace.configure(SMALL, compute={"resources": RESOURCES, "threads": 4, **compute})
-    (directory / "site.yaml").write_text(site, encoding="utf-8")
-    command = [sys.executable, "-m", "tests.sbatch", "study.yaml", str(attempt)]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    merged = {
-        rule.split("_")[0] if rule.startswith(("predict_", "prepare_")) else rule: line for rule, line in found.items()
-    }
-    return {rule: line for rule, line in merged.items() if rule not in LOCAL}
+class Lines:
+    """The options of sbatch for the small study, on other sites and devices."""
+
+    def __init__(self, directory: Path, runs: DryRuns) -> None:
+        self._directory, self._runs = directory, runs
+
+    def __call__(self, attempt: int, site: str = "", **compute: Any) -> dict[str, str]:
+        """Rule: options, those of predictions and of datasets once."""
+        workspace = Workspace(self._directory)
+        workspace.configure(SMALL, compute={"resources": RESOURCES, "threads": 4, **compute})
+        (self._directory / "site.yaml").write_text(site, encoding="utf-8")
+        found = self._runs.sbatch(self._directory, attempt)
+        merged = {
+            rule.split("_")[0] if rule.startswith(("predict_", "prepare_")) else rule: line
+            for rule, line in found.items()
+        }
+        return {rule: line for rule, line in merged.items() if rule not in LOCAL}
+
+
+@pytest.fixture
+def lines(tmp_path: Path, dry_runs: DryRuns) -> Lines:
+    return Lines(tmp_path, dry_runs)
 
 
 def asked(partition: str, minutes: int, mib: int, cpus: str, gpus: str = "") -> str:
     return f"-A lab -p {partition} -t {minutes} --mem {mib} --nodes=1 --requeue {cpus}{gpus}"
 
 
-def test_every_rule_asks_for_gpus_by_rank_on_one_node_and_for_memory_and_time(tmp_path: Path) -> None:
+def test_every_rule_asks_for_gpus_by_rank_on_one_node_and_for_memory_and_time(lines: Lines) -> None:
     site = "all: {slurm_account: lab}\ngpu: {slurm_partition: big}\ncpu: {slurm_partition: small}"
     one, alone = "--ntasks=1 --cpus-per-task=1", "--ntasks=1 --cpus-per-task=4"
     training = "--cpus-per-task=16"
-    assert lines(tmp_path, 1, site, device="cuda", ranks=4) == {
+    assert lines(1, site, device="cuda", ranks=4) == {
         "world": asked("small", 10, 1000, one),
         "prepare": asked("small", 10, 1000, one),
         "backbone": asked("small", 20, 2000, alone),
@@ -63,8 +71,8 @@ def test_every_rule_asks_for_gpus_by_rank_on_one_node_and_for_memory_and_time(tm
     }
 
 
-def test_a_retry_asks_for_more_memory_and_more_time_unless_it_resumes(tmp_path: Path) -> None:
-    found = lines(tmp_path, 2, device="cuda")
+def test_a_retry_asks_for_more_memory_and_more_time_unless_it_resumes(lines: Lines) -> None:
+    found = lines(2, device="cuda")
     assert {rule: line.split(" --nodes")[0].split("-t ")[1] for rule, line in found.items()} == {
         "world": "20 --mem 1500",
         "prepare": "20 --mem 1500",
@@ -82,19 +90,24 @@ def test_a_retry_asks_for_more_memory_and_more_time_unless_it_resumes(tmp_path: 
     [
         ("gpu: {gres: 'gpu:a100'}", "--cpus-per-task=8 --gres=gpu:a100:2"),
         ("gpu: {gpu_model: a100}", "--cpus-per-task=8 --gpus=a100:2"),
-        ("gpu: {constraint: 'a100|h100', qos: long}", "-C 'a100|h100' --qos=long --mem 3000 --nodes=1"),
-        ("gpu: {slurm_extra: '--exclude=n7'}", "--cpus-per-task=8 --exclude=n7 --gpus=2"),
+        *(
+            pytest.param(site, options, marks=pytest.mark.slow)
+            for site, options in {
+                "gpu: {constraint: 'a100|h100', qos: long}": "-C 'a100|h100' --qos=long --mem 3000 --nodes=1",
+                "gpu: {slurm_extra: '--exclude=n7'}": "--cpus-per-task=8 --exclude=n7 --gpus=2",
+            }.items()
+        ),
     ],
 )
-def test_gpus_as_the_site_wants_them(tmp_path: Path, site: str, options: str) -> None:
-    line = lines(tmp_path, 1, site, device="cuda", ranks=2)["intermediate"]
+def test_gpus_as_the_site_wants_them(lines: Lines, site: str, options: str) -> None:
+    line = lines(1, site, device="cuda", ranks=2)["intermediate"]
     assert options in line
     assert line.count("--g") == 1
     assert "tasks=" not in line.replace("cpus-per-task", "")
 
 
-def test_a_study_on_cpus_asks_for_no_gpu(tmp_path: Path) -> None:
-    assert not [line for line in lines(tmp_path, 1, ranks=2).values() if "--g" in line]
+def test_a_study_on_cpus_asks_for_no_gpu(lines: Lines) -> None:
+    assert not [line for line in lines(1, ranks=2).values() if "--g" in line]
 
 
 def test_only_one_of_slurm_and_snakemake_runs_a_job_again() -> None:
@@ -106,25 +119,18 @@ def test_only_one_of_slurm_and_snakemake_runs_a_job_again() -> None:
     assert "default-resources" not in profile
 
 
-def dry_run(directory: Path, *arguments: str, **environment: str) -> str:
-    """What a dry run of the study shows."""
-    command = [sys.executable, "-m", "snakemake", "-n", "all_matrix", "--configfile", "study.yaml", *arguments]
-    own = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
-    done = subprocess.run(command, cwd=directory, env=own, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def part(shown: str, rule: str) -> str:
     """The first job of a rule in a dry run."""
     return next(text for text in shown.split("\nrule ") if text.startswith(rule))
 
 
-def test_the_profile_is_found_by_its_name_and_the_command_line_wins(tmp_path: Path) -> None:
+def test_the_profile_is_found_by_its_name_and_the_command_line_wins(tmp_path: Path, dry_runs: DryRuns) -> None:
     Workspace(tmp_path).configure(SMALL, compute={"device": "cuda", "ranks": 4})
     (tmp_path / "slurm").symlink_to(PROFILE.parent)
     (tmp_path / "site.yaml").write_text("all: {slurm_account: lab, qos: normal}", encoding="utf-8")
-    shown = dry_run(tmp_path, "-p", "--profile", "slurm", "--default-resources", "slurm_account=mine")
+    profile = ("--profile", "slurm", "--default-resources", "slurm_account=mine")
+    code, shown = dry_runs.run(tmp_path, "all_matrix", "-p", *profile)
+    assert code == 0, shown
     assert "slurm_account=mine" in part(shown, "finetune")
     assert "qos=normal" in part(shown, "finetune")
     lease, launch = "-m xstilts.lease 4 ", "-m xstilts.training.launch 4 workflow/scripts/finetune.py"
@@ -135,6 +141,7 @@ def test_the_profile_is_found_by_its_name_and_the_command_line_wins(tmp_path: Pa
     assert len(set(first)) == len(first)
 
 
+@pytest.mark.slow
 def test_beside_a_site_s_profile_of_the_same_name_ours_wins_key_by_key(tmp_path: Path) -> None:
     Workspace(tmp_path)
     theirs = tmp_path / "home" / "snakemake" / "slurm"
@@ -142,9 +149,12 @@ def test_beside_a_site_s_profile_of_the_same_name_ours_wins_key_by_key(tmp_path:
     profile = {"executor": "local", "default-resources": ["slurm_partition=theirs"]}
     (theirs / "config.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
     profiles = ("--profile", "slurm", "--workflow-profile", str(PROFILE.parent))
-    shown = dry_run(tmp_path, *profiles, XDG_CONFIG_HOME=str(tmp_path / "home"))
-    assert "slurm_partition=theirs" in part(shown, "finetune")
-    assert "mem_mb=64000" in part(shown, "finetune")  # the rule's own
+    command = [sys.executable, "-m", "snakemake", "-n", "all_matrix", "--configfile", "study.yaml", *profiles]
+    own = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XDG_CONFIG_HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "slurm_partition=theirs" in part(done.stdout, "finetune")
+    assert "mem_mb=64000" in part(done.stdout, "finetune")  # the rule's own
 
 
 def _priority(shown: str, rule: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xstilts.errors import DataError, UserError
@@ -18,7 +18,6 @@ TAGS = ("O", "B-PER", "I-PER")
 WORDS = st.text(min_size=1, max_size=6).filter(lambda text: text.split() == [text] and text[0] != "\ufeff")
 # Lone surrogates cannot be written as UTF-8; no tokenizer decodes to one.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-many = settings(max_examples=300, deadline=None, database=None, derandomize=True)
 
 
 def there_and_back(write: Callable[[Path], None], read: Callable[[Path], object]) -> object:
@@ -34,28 +33,24 @@ def test_places() -> None:
     assert submission.place(Path("p"), "tydiqa", "te") == Path("p/tydiqa/test-te.json")
 
 
-@many
 @given(st.lists(st.lists(st.sampled_from(TAGS))))
 def test_tags_come_back_empty_sentences_included(sentences: list[list[str]]) -> None:
     write = lambda path: submission.write_tags(path, sentences)  # noqa: E731
     assert there_and_back(write, lambda path: submission.read_tags(path, TAGS)) == sentences
 
 
-@many
 @given(st.dictionaries(TEXTS, TEXTS))
 def test_answers_come_back(answers: dict[str, str]) -> None:
     write = lambda path: submission.write_answers(path, answers)  # noqa: E731
     assert there_and_back(write, submission.read_answers) == answers
 
 
-@many
 @given(st.lists(st.tuples(WORDS, WORDS)))
 def test_pairs_come_back(pairs: list[tuple[str, str]]) -> None:
     write = lambda path: submission.write_pairs(path, pairs)  # noqa: E731
     assert there_and_back(write, submission.read_pairs) == pairs
 
 
-@many
 @given(st.lists(st.integers(0, 10**6)))
 def test_indices_come_back(indices: list[int]) -> None:
     write = lambda path: submission.write_indices(path, indices)  # noqa: E731

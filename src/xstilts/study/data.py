@@ -42,7 +42,7 @@ class DataSteps(Grid):
         super().__init__(study, results, revisions, scope)
         self.left_out: dict[str, str] = {}
         self.reduced: dict[str, str] = {}
-        self._contents = digest.FileDigests(digest.memory_path())
+        self._contents = digest.contents(digest.memory_path())
         self._parts: dict[str, dict[tuple[Split, str], Part]] = {}
         self.arms = self._available_arms()
         self.intermediates = {name: arm for name, arm in self.arms.items() if self.in_scope(name)}
