@@ -28,6 +28,8 @@ wildcard_constraints:
     backbone="[^/]+",
     intermediate="[^/]+",
     train_set="[^/]+",
+    phase="intermediate|finetune",
+    trained="[^/]+",
     target="[^/]+",
 
 
@@ -48,6 +50,7 @@ localrules:
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/translate.smk"
 include: "workflow/rules/backbone.smk"
+include: "workflow/rules/tokenize.smk"
 include: "workflow/rules/intermediate.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/predict.smk"

@@ -174,6 +174,7 @@ _RESOURCES = {
     "prepare": {"mem_mb": 32000, "runtime": 240},
     "translate": {"mem_mb": 32000, "runtime": 1440},
     "backbone": {"mem_mb": 32000, "runtime": 240},
+    "tokenize": {"mem_mb": 32000, "runtime": 120},
     "intermediate": {"mem_mb": 64000, "runtime": 1440},
     "finetune": {"mem_mb": 64000, "runtime": 1440},
     "predict": {"mem_mb": 64000, "runtime": 480},

@@ -24,6 +24,7 @@ _NOUNS = {
     "translate": ("translation", "translations"),
     "match": ("check of translated rows", "checks of translated rows"),
     "backbone": ("backbone", "backbones"),
+    "tokenize": ("tokenization", "tokenizations"),
     "intermediate": ("intermediate", "intermediates"),
     "finetune": ("finetune", "finetunes"),
     "predict": ("prediction", "predictions"),
@@ -71,9 +72,9 @@ def _causes(differences: Differences, step: Step, found: dict[Step, Causes]) -> 
     if missing := _missing(step):
         return {cause: Effect(True, _tables(step, cause.item)) for cause in missing}
     record = differences.sibling(step)
-    if record is not None:
+    if record is not None and step.phase != "tokenize":  # its readers tell of it
         return differences.between(step, record)
-    if step.phase in ("world", "preflight", "prepare", "translate", "match"):
+    if step.phase in ("world", "preflight", "prepare", "translate", "match", "tokenize"):
         return {}
     return {cause: Effect(True, _tables(step)) for cause in differences.new(step)}
 

@@ -299,7 +299,7 @@ def test_edited_training_data(on_files: Path) -> None:
     write(on_files / "data" / "x-final" / "en" / "train.tsv", "other")
     assert explain(of_files(on_files)) == [
         "data changed: train of pawsx — 1 dataset, "
-        "then 1 check of the data files, 1 finetune, 2 predictions, 1 score, tables, figures, text overlap"
+        "then 1 check of the data files, 1 tokenization, 1 finetune, 2 predictions, 1 score, tables, figures, text overlap"
     ]
 
 
@@ -307,7 +307,7 @@ def test_edited_test_data(on_files: Path) -> None:
     write(on_files / "data" / "x-final" / "de" / "test_2k.tsv", "other")
     assert explain(of_files(on_files)) == [
         "data changed: test of pawsx (de) — 1 dataset, "
-        "then 1 check of the data files, 1 prediction, 1 score, tables, figures, text overlap"
+        "then 1 check of the data files, 1 tokenization, 1 prediction, 1 score, tables, figures, text overlap"
     ]
 
 
@@ -321,7 +321,7 @@ def test_a_touched_file_and_a_copied_study_say_nothing(on_files: Path) -> None:
 def test_other_weights(on_files: Path) -> None:
     write(on_files / "own" / "model.safetensors", "others")
     assert explain(of_files(on_files)) == [
-        "backbone changed: own — 1 backbone, then 1 finetune, 2 predictions, 1 score, tables, figures"
+        "backbone changed: own — 1 backbone, then 1 tokenization, 1 finetune, 2 predictions, 1 score, tables, figures"
     ]
 
 

@@ -19,6 +19,7 @@ LOCAL = {"all_matrix", "preflight", "tabulate", "figures"}
 RESOURCES = {
     "prepare": {"mem_mb": 1000, "runtime": 10},
     "backbone": {"mem_mb": 2000, "runtime": 20},
+    "tokenize": {"mem_mb": 2500, "runtime": 25},
     "intermediate": {"mem_mb": 3000, "runtime": 30},
     "finetune": {"mem_mb": 4000, "runtime": 40},
     "predict": {"mem_mb": 5000, "runtime": 50},
@@ -63,6 +64,7 @@ def test_every_rule_asks_for_gpus_by_rank_on_one_node_and_for_memory_and_time(li
         "world": asked("small", 10, 1000, one),
         "prepare": asked("small", 10, 1000, one),
         "backbone": asked("small", 20, 2000, alone),
+        "tokenize": asked("small", 25, 2500, alone),
         "intermediate": asked("big", 30, 3000, training, " --gpus=4"),
         "finetune": asked("big", 40, 4000, training, " --gpus=4"),
         "predict": asked("big", 50, 5000, "--cpus-per-task=4", " --gpus=1"),
@@ -77,6 +79,7 @@ def test_a_retry_asks_for_more_memory_and_more_time_unless_it_resumes(lines: Lin
         "world": "20 --mem 1500",
         "prepare": "20 --mem 1500",
         "backbone": "20 --mem 3000",
+        "tokenize": "50 --mem 3750",
         "intermediate": "30 --mem 4500",
         "finetune": "40 --mem 6000",
         "predict": "100 --mem 7500",

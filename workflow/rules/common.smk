@@ -106,6 +106,7 @@ FOLDERS = {
     "translate": ("dataset", "language"),
     "match": ("task", "dataset", "language"),
     "backbone": ("backbone",),
+    "tokenize": ("backbone", "phase", "trained"),
     "intermediate": ("backbone", "intermediate", "seeds"),
     "finetune": ("backbone", "intermediate", "train_set", "seeds"),
     "predict": ("backbone", "intermediate", "train_set", "seeds"),

@@ -46,6 +46,7 @@ _START = {"warm": 1.0, "cpu": 7.0, "cuda": 25.0}  # seconds until a job computes
 _DISK = 1e9  # bytes per second of a file system that checkpoints are read from and written to (estimated)
 _NETWORK = 5e7  # bytes per second from the hub (estimated)
 _ENCODE = 5e-5  # seconds to make one input of a row (measured on one core)
+_TOKEN_BYTES = 8.0  # of inputs on disk, per token: its number and what single kinds keep beside it
 _VOCABULARY_BYTES = 68.0  # of a tokenizer.json per entry (XLM-R's has 17 MB)
 _FILLED = {"world": 0.35, "text": 0.7}  # share of max_length that raw text fills (measured: mini and local study)
 _LAYER_BYTES = 8 * 2**30  # of vectors that evaluation.embed holds at a time
@@ -139,6 +140,7 @@ class Estimator:
             "finetune": self._training,
             "predict": self._prediction,
             "backbone": self._backbone,
+            "tokenize": self._tokenization,
         }
         if step.phase in by_phase:
             made = by_phase[step.phase](step, slice_, compute, stop)
@@ -166,7 +168,7 @@ class Estimator:
         steps = total_steps(math.ceil(train.count), Hyperparameters.model_validate(hyper))
         one = self._seconds(model.step(made, compute), slice_["precision"], compute)
         one += self._looking(step, model, slice_, compute)
-        before = self._start(compute) + 4.0 * model.size.parameters / _DISK + _ENCODE * train.count
+        before = self._start(compute) + 4.0 * model.size.parameters / _DISK + self._encoding(train)
         selection = Selection.model_validate(hyper["selection"])
         expected = steps * (_expected_share(steps, selection) if stop is None else stop)
         weights = len(selection.rules) * 4.0 * model.size.parameters
@@ -274,7 +276,7 @@ class Estimator:
             for path in part["data"].values():
                 seen = self._seen(step, part["kind"], [path], hyper)
                 load = model.predictions(seen, step.payload["batch_tokens"]) * _rounds(slice_, model, seen)
-                seconds += self._seconds(load, slice_["precision"], compute) + _ENCODE * seen.count
+                seconds += self._seconds(load, slice_["precision"], compute) + self._encoding(seen)
                 written += seen.count * _ROW_BYTES[part["kind"]]
                 if part["kind"] == "tagging":
                     written += 4.0 * len(part["labels"]) * seen.tokens
@@ -307,7 +309,22 @@ class Estimator:
         seconds = self._start(compute) + training["steps"] * host.seconds(load, "fp32", compute.get("threads", 1))
         return Cost(seconds, seconds, written=written)
 
+    def _tokenization(
+        self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], _stop: float | None
+    ) -> Cost:
+        """Inputs on so many cores; each is some numbers a token, mapped from the disk when it is read."""
+        parts = zip(slice_["tasks"], step.payload["train"], strict=True)
+        first = slice_["tasks"][0]
+        reads = [*parts, *((first, [path]) for path in step.payload["evaluated"])]
+        seen = [self._seen(step, task["kind"], paths, task["hyper"]) for task, paths in reads]
+        seconds = _START["cpu"] + _ENCODE * sum(one.count for one in seen) / int(compute["threads"])
+        return Cost(seconds, seconds, written=_TOKEN_BYTES * sum(one.tokens for one in seen))
+
     # --- shared
+
+    def _encoding(self, seen: Inputs) -> float:
+        """Seconds that a training or a prediction takes to make its inputs, where no job has done so before."""
+        return _ENCODE * seen.count if self.plan.study.compute.device == "cpu" else 0.0
 
     def _model(self, step: Step, slice_: Mapping[str, Any]) -> Model:
         architecture = backbones.architecture(self.plan, step.folders[0])
@@ -347,7 +364,7 @@ class Estimator:
 def _alike(step: Step, slice_: Mapping[str, Any]) -> list[Any]:
     """What steps of one cost have in common: all but their seeds, their digests and where they start from."""
     settings = {key: value for key, value in slice_.items() if key != "seed"}
-    reads = [step.payload.get(key) for key in ("train", "dev", "tasks")]
+    reads = [step.payload.get(key) for key in ("train", "dev", "tasks", "evaluated")]
     parts = [[p["task"], p["data"]] for p in step.payload.get("parts", [])] if step.phase == "predict" else None
     place = (
         step.folders[2] if step.phase in ("predict", "score") else step.folders[0] if step.phase == "prepare" else None

@@ -18,11 +18,12 @@ class EvaluationSteps(TrainingSteps):
     def predict(self, backbone: str, intermediate: str, group: str, seeds: Seeds) -> Step:
         """Predictions of one checkpoint, for every target that it serves and every language."""
         checkpoint = self._predictor(backbone, intermediate, group, seeds)
-        parts, needs = [], {checkpoint: None}
-        for table in self._tables(group):
-            data = self.prepare(self.study.targets[table.target].dataset or table.target)
-            needs[data] = None
-            parts.append(self._predicted(table, data, backbone, group, checkpoint))
+        parts = [
+            {**part, "digest": digest.of([defined, checkpoint.digest])}
+            for part, defined in self._predicted(backbone, group)
+        ]
+        tokens = self.tokenized(backbone, group) if group != ENCODER else ()
+        needs = dict.fromkeys((checkpoint, *map(self._data_of, self._tables(group)), *tokens))
         folders = (backbone, intermediate, group, seeds.folder)
         inputs = {part["name"]: part["digest"] for part in parts}
         files = ("record.json", *(f"{name}.parquet" for name in inputs))
@@ -91,26 +92,29 @@ class EvaluationSteps(TrainingSteps):
         lengths = ("max_length", *(WINDOWS + DECODING if tasks.get(group).kind == "span" else ()))
         return slice_ | {"hyper": {key: hyper[key] for key in lengths}, "retrieval": None}
 
-    def _predicted(self, table: Table, data: Step, backbone: str, group: str, checkpoint: Step) -> dict[str, Any]:
-        """One prediction table: what it is and the digest of everything that defines it."""
-        task, language = tasks.get(table.target), table.language
-        parts = {part.split: part.digest for part in self._evaluated(table.target, language)}
-        defined = [
-            self._predict_slice(backbone, group),
-            [table.target, task.kind, task.labels, language, table.variant],
-            [checkpoint.digest, parts],
-            self._predict_code(table.target, group),
-        ]
-        return {
-            "name": table.name,
-            "task": table.target,
-            "kind": task.kind,
-            "labels": task.labels,
-            "language": language,
-            "variant": table.variant,
-            "data": {split: str(data.directory / f"{split}.{language}.parquet") for split in parts},
-            "digest": digest.of(defined),
-        }
+    @remembered
+    def _predicted(self, backbone: str, group: str) -> list[tuple[dict[str, Any], str]]:
+        """Each table that a train set's checkpoints give: what it is, and the digest of all of it but a checkpoint."""
+        slice_ = self._predict_slice(backbone, group)
+        found = []
+        for table in self._tables(group):
+            task, data = tasks.get(table.target), self._data_of(table)
+            parts = {part.split: part.digest for part in self._evaluated(table.target, table.language)}
+            told = {
+                "name": table.name,
+                "task": table.target,
+                "kind": task.kind,
+                "labels": task.labels,
+                "language": table.language,
+                "variant": table.variant,
+                "data": {split: str(data.directory / f"{split}.{table.language}.parquet") for split in parts},
+            }
+            what = [table.target, task.kind, task.labels, table.language, table.variant]
+            found.append((told, digest.of([slice_, what, parts, self._predict_code(table.target, group)])))
+        return found
+
+    def _data_of(self, table: Table) -> Step:
+        return self.prepare(self.study.targets[table.target].dataset or table.target)
 
     @remembered
     def score(self, cell: Cell) -> Step:

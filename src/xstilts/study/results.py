@@ -143,7 +143,7 @@ class Plan(ReportSteps):
 
         Of a step not yet made they are its record, which comes with all the rest; of a dataset its record, and what was
         deleted since: naming every file to Snakemake costs seconds. A prediction whose tables are all in the store
-        needs no checkpoint, which may have been pruned.
+        needs no inputs and no checkpoint, which may have been pruned.
 
         Raises:
             DataError: a file of data is not as it was made.
@@ -153,8 +153,8 @@ class Plan(ReportSteps):
         if step.phase == "selection":  # the table of dev scores, and the receipt that says of which configuration it is
             made = step.needs[0]
             return [(made, f"{made.directory}/{RECORD}"), (made, step.payload["dev"])]
-        needs = step.needs[1:] if step.phase == "predict" and _stored(step) else step.needs
-        return [(need, path) for need in needs for path in self._asked(need)]
+        unread = (step.needs[0].phase, "tokenize") if step.phase == "predict" and _stored(step) else ()
+        return [(need, path) for need in step.needs if need.phase not in unread for path in self._asked(need)]
 
     def _scored(self, score: Step) -> list[str]:
         if not score.needs[0].recorded:

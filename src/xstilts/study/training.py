@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -73,8 +74,10 @@ class TrainingSteps(DataSteps):
         bearing = [_in_mixture(arm, use, hyper) for use, hyper in zip(arm.tasks, hypers, strict=True)]
         told = [self._told("intermediate", use, hyper) for use, hyper in zip(arm.tasks, bearing, strict=True)]
         slice_, code = self._phase2(arm, told)
-        folders = (backbone, name, Seeds(seed, None).folder)
-        return self._training("intermediate", folders, slice_, code, told, backbone, self.backbone(backbone), seed)
+        folders, start = (backbone, name, Seeds(seed, None).folder), self.backbone(backbone)
+        shared = [] if arm.control == "shuffled_labels" else [one for one in told if one.slice["task"] != MLM]
+        tokens = self._tokenized(backbone, "intermediate", name, shared)
+        return self._training("intermediate", folders, slice_, code, told, tokens, backbone, start, seed)
 
     def _phase2(self, arm: Intermediate, told: list[_Told]) -> tuple[dict[str, Any], list[str]]:
         """What an intermediate is beside its data and start, and the code that only it reaches."""
@@ -114,8 +117,51 @@ class TrainingSteps(DataSteps):
     ) -> Step:
         told = self._told("finetune", TaskUse(task=train_set), hyper)
         start = self.encoder(backbone, intermediate, seeds.intermediate)
-        folders = (backbone, intermediate, train_set, last)
-        return self._training("finetune", folders, told.slice, [], [told], backbone, start, seeds.finetune or 0)
+        folders, tokens = (backbone, intermediate, train_set, last), self.tokenized(backbone, train_set)
+        return self._training("finetune", folders, told.slice, [], [told], tokens, backbone, start, seeds.finetune or 0)
+
+    @remembered
+    def tokenized(self, backbone: str, train_set: str) -> tuple[Step, ...]:
+        """What makes the inputs of a train set's fine-tunes and of their predictions; see `_tokenized`."""
+        hyper = config.hyperparameters(self.study, "finetune", train_set)
+        told = self._told("finetune", TaskUse(task=train_set), hyper)
+        evaluated = [
+            (self.study.targets[target].dataset or target, part)
+            for target in self.train_sets()[train_set]
+            for language in self.languages(target)
+            for part in self._evaluated(target, language)
+        ]
+        return self._tokenized(backbone, "finetune", train_set, [told], evaluated)
+
+    def _tokenized(
+        self, backbone: str, phase: str, name: str, told: list[_Told], evaluated: Sequence[tuple[str, Part]] = ()
+    ) -> tuple[Step, ...]:
+        """The step that makes the model inputs of trainings, and of predictions with the first task's head.
+
+        None on a study that runs on CPUs: there the first job that asks for inputs makes them, while with GPUs it would
+        hold one meanwhile. Trainings wait for it, and depend on nothing of it.
+        """
+        if self.study.compute.device == "cpu" or not told:
+            return ()
+        start = self.backbone(backbone)
+        inputs = {f"{part.split}:{dataset}/{part.language}": part.digest for dataset, part in evaluated}
+        inputs["backbone"] = start.digest
+        for one in told:
+            inputs |= {role: known for role, known in one.inputs.items() if role.startswith("train:")}
+        payload = {
+            "checkpoint": str(start.directory),
+            "train": [one.payload["train"] for one in told],
+            "evaluated": [self._path(dataset, part) for dataset, part in evaluated],
+            "tokens": str(self.root / "tokens"),
+            "compute": self._compute(ranks=1),
+        }
+        data = [need for one in told for need in one.needs if need.phase in ("prepare", "translate")]
+        data += [self.prepare(dataset) for dataset, _ in evaluated]
+        kinds = dict.fromkeys(f"xstilts.tasks.features.{one.slice['kind']}" for one in told)
+        code = self._code("tokenize", "xstilts.training.tokenize", *kinds)
+        slice_ = {"tasks": [_lengths(one.slice) for one in told]}
+        needs = (start, *dict.fromkeys(data))
+        return (self._step("tokenize", (backbone, phase, name), slice_, inputs, code, needs, payload=payload),)
 
     def _best_of(self, tried: list[Step], folders: tuple[str, ...], hyper: Hyperparameters) -> Step:
         """The one of several fine-tunes that is best on English dev."""
@@ -140,6 +186,7 @@ class TrainingSteps(DataSteps):
         needs = (*tried, *dict.fromkeys(steps))
         return self._step("finetune", folders, slice_, inputs, code, needs, files=TRAINED_FILES, payload=payload)
 
+    @remembered
     def _told(self, phase: Literal["intermediate", "finetune"], use: TaskUse, hyper: Hyperparameters) -> _Told:
         """One task of a training."""
         task, compute = tasks.get(use.task), self.study.compute
@@ -197,6 +244,7 @@ class TrainingSteps(DataSteps):
         defined: dict[str, Any],
         modules: list[str],
         told: list[_Told],
+        tokens: tuple[Step, ...],
         backbone: str,
         start: Step,
         seed: int,
@@ -216,7 +264,7 @@ class TrainingSteps(DataSteps):
         inputs = {"checkpoint": start.digest}
         for one in told:
             inputs |= one.inputs
-        needs = (start, *dict.fromkeys(step for one in told for step in one.needs))
+        needs = (start, *dict.fromkeys(step for one in told for step in one.needs), *tokens)
         reached = dict.fromkeys((*modules, *(module for one in told for module in one.modules)))
         code = self._code(phase, "xstilts.training.run", *reached)
         return self._step(phase, folders, slice_, inputs, code, needs, files=TRAINED_FILES, payload=payload)
@@ -231,6 +279,12 @@ class _Told:
     payload: dict[str, Any]
     needs: tuple[Step, ...]
     modules: list[str]
+
+
+def _lengths(told: dict[str, Any]) -> dict[str, Any]:
+    """What inputs of a training depend on, of its slice."""
+    hyper = {key: told["hyper"][key] for key in ("max_length", *WINDOWS) if key in told["hyper"]}
+    return {"kind": told["kind"], "labels": told["labels"], "hyper": hyper}
 
 
 def _bearing(hyper: Hyperparameters, task: Task) -> dict[str, Any]:

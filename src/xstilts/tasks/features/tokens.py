@@ -17,7 +17,7 @@ from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from xstilts.schema.training import Hyperparameters
     from xstilts.tasks.base import Kind
 
+_R = TypeVar("_R")
 _CHUNK = 4096  # rows that a process encodes at a time
 
 
@@ -132,6 +133,19 @@ def of(recipe: Recipe, store: Path, processes: int) -> Tokens:
     return Tokens(path)
 
 
+def make(recipes: Sequence[Recipe], store: Path, processes: int) -> None:
+    """Make what is not made yet of the inputs of several recipes, a process for each.
+
+    Raises:
+        UserError: as `of`.
+    """
+
+    def one(place: int) -> None:
+        of(recipes[place], store, 1)
+
+    _mapped(one, range(len(recipes)), processes)
+
+
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """Hold a lock, which ends with its process; where locks do not work, tables are made twice but never mixed."""
@@ -159,25 +173,24 @@ def _make(recipe: Recipe, path: Path, processes: int) -> None:
         out.write_table(table)
 
 
-_Work = Callable[[int], pa.RecordBatch | None]
-_work: _Work | None = None  # in a process that encodes
+_work: Callable[[int], Any] | None = None  # in a process that encodes
 
 
-def _mapped(work: _Work, starts: Sequence[int], processes: int) -> list[pa.RecordBatch | None]:
-    """The chunks in order; in several processes where there are several."""
+def _mapped(work: Callable[[int], _R], starts: Sequence[int], processes: int) -> list[_R]:
+    """What the work gives of each start, in order; in several processes where there are several."""
     if min(processes, len(starts)) <= 1:
         return [work(start) for start in starts]
     with ProcessPoolExecutor(min(processes, len(starts)), get_context("fork"), _inherit, (work,)) as pool:
         return list(pool.map(_inherited, starts))
 
 
-def _inherit(work: _Work) -> None:
+def _inherit(work: Callable[[int], Any]) -> None:
     """Take over, by the fork, rows and tokenizer, which would be slow to send."""
     global _work
     _work = work
 
 
-def _inherited(start: int) -> pa.RecordBatch | None:
+def _inherited(start: int) -> Any:
     assert _work is not None
     return _work(start)
 
