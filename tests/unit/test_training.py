@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,15 @@ from xstilts.training.selection import criterion
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.slow
+def test_a_training_starts_without_what_it_never_uses() -> None:
+    code = (
+        "import sys, xstilts.training.run; print({'datasets', 'pandas', 'deepspeed', 'snakemake'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 # --- batches
@@ -115,7 +126,7 @@ def test_steps_of_epochs_are_rounded_up_once() -> None:
 # --- one loss, whatever the split
 
 
-@pytest.mark.parametrize("kind", ["pair", "tagging"])
+@pytest.mark.parametrize("kind", ["pair", pytest.param("tagging", marks=pytest.mark.slow)])
 def test_micro_batches_change_nothing(data: Path, tmp_path: Path, kind: str) -> None:
     """Also with clipping at work, which must see the whole step's gradient; tags per sentence differ widely."""
     hyper = {"max_grad_norm": 0.05}
@@ -263,6 +274,7 @@ def test_activation_checkpointing_changes_nothing(data: Path, tmp_path: Path) ->
     assert distance(tmp_path / "kept", tmp_path / "again") == 0
 
 
+@pytest.mark.slow
 def test_a_training_can_be_followed_in_tensorboard(data: Path, tmp_path: Path) -> None:
     train(job(data, tmp_path / "plain"))
     train(job(data, tmp_path / "followed", compute={"report_to": ["tensorboard"]}))

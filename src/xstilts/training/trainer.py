@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers.utils
 from accelerate.utils import other
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import WEIGHTS_NAME
 from typing_extensions import override
 
@@ -19,6 +19,10 @@ from xstilts.errors import ConfigError
 from xstilts.schema.training import DeepSpeed, Optimization
 from xstilts.training.batching import MicroBatches
 from xstilts.training.inputs import Inputs
+
+# Else the Trainer imports `datasets`, and pandas with it, only to ask whether its data are of that kind.
+transformers.utils.is_datasets_available = lambda: False  # type: ignore[attr-defined]
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments  # noqa: E402
 
 if TYPE_CHECKING:
     from xstilts.models.task_model import TaskModel
