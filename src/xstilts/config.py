@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from xstilts import languages, tasks
 from xstilts.errors import ConfigError, UserError
+from xstilts.files import packaged
 from xstilts.schema.arms import MLM, Finetune, Intermediate, MaskedText, Mixture, TaskUse
 from xstilts.schema.base import Model, Name, Number, Seed
 from xstilts.schema.data import UNPINNED, Dataset
 from xstilts.schema.training import BackboneTraining, DeepSpeed, Hyperparameters, Optimization
 from xstilts.schema.translation import Translation
 
-_DATA = Path(__file__).parent / "data"
 _M = TypeVar("_M", bound=Model)
 
 
@@ -478,8 +476,7 @@ def _known(value: str, known: Any, key: str, what: str) -> None:
 @cache
 def named_recipes() -> dict[str, Recipe]:
     """The recipes that ship with xstilts (data/recipes.yaml, each value with its source)."""
-    raw = yaml.safe_load((_DATA / "recipes.yaml").read_text(encoding="utf-8"))
-    return {name: Recipe.model_validate(value) for name, value in raw.items()}
+    return {name: Recipe.model_validate(value) for name, value in packaged("recipes.yaml").items()}
 
 
 @cache
@@ -490,7 +487,7 @@ def known_datasets() -> dict[str, Dataset]:
 
 @cache
 def _raw_datasets() -> dict[str, Any]:
-    raw: dict[str, Any] = yaml.safe_load((_DATA / "datasets.yaml").read_text(encoding="utf-8"))
+    raw: dict[str, Any] = packaged("datasets.yaml")
     return raw
 
 
@@ -503,7 +500,7 @@ def known_rows(dataset: str, language: str) -> int | None:
 @cache
 def xtreme_languages() -> dict[str, tuple[str, ...]]:
     """XTREME's languages of each target, in the order of its evaluate.py."""
-    raw = yaml.safe_load((_DATA / "xtreme_languages.yaml").read_text(encoding="utf-8"))
+    raw = packaged("xtreme_languages.yaml")
     return {target: tuple(codes) for target, codes in raw.items()}
 
 

@@ -1,6 +1,7 @@
 # What the rules share: the plan, and the functions by which a rule finds its step in it. No rule stands here.
 import atexit
 import gc
+import inspect
 import logging
 import re
 import shlex
@@ -176,6 +177,12 @@ def settle():
         atexit.register(explain_dry_run)
 
 
+def signed(function):
+    """The function with its signature at hand, which Snakemake finds out anew several times for every job."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def forced():
     """With forced execution even a finished step must wait for what it reads."""
     return bool(workflow.dag_settings.forceall or workflow.dag_settings.forcerun)
@@ -193,6 +200,7 @@ def inputs_of(phase, scope="matrix"):
     own asks for none, so that a checkpoint pruned or rebuilt for one job concerns no other.
     """
 
+    @signed
     def inputs(wildcards):
         settle()
         step = step_of(phase, wildcards, scope)
@@ -236,6 +244,7 @@ def job_of(phase, scope="matrix"):
     A job goes through a file since an argument of the shell has a limit, which a table of a few thousand cells exceeds.
     """
 
+    @signed
     def job(wildcards):
         step = step_of(phase, wildcards, scope)
         path = PLAN.root / "jobs" / phase / f"{step.digest}.json"
@@ -282,10 +291,15 @@ def asks(phase):
             for name, value in SITE.resources(gpus_of(phase)).items()
             if name in ("gpu", "nodes") or name not in given
         },
-        "mem_mb": lambda wildcards, attempt: resources.mem_mb * (1 + attempt) // 2,
-        "runtime": lambda wildcards, attempt: resources.runtime
-        * (1 if phase in RESUMABLE else attempt),
-        "attempt": lambda wildcards, attempt: attempt,
+        "mem_mb": signed(
+            lambda wildcards, attempt: resources.mem_mb * (1 + attempt) // 2
+        ),
+        "runtime": (
+            resources.runtime
+            if phase in RESUMABLE
+            else signed(lambda wildcards, attempt: resources.runtime * attempt)
+        ),
+        "attempt": signed(lambda wildcards, attempt: attempt),
     }
 
 
@@ -305,7 +319,9 @@ def to_the_end():
 
 def priority_of(phase):
     """Priority function: the critical path first, so that what most waits for is submitted, or run, before the rest."""
-    return lambda wildcards: int(to_the_end().get(step_of(phase, wildcards).name, 0))
+    return signed(
+        lambda wildcards: int(to_the_end().get(step_of(phase, wildcards).name, 0))
+    )
 
 
 def launcher(phase):

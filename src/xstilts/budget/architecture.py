@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from xstilts.budget.missing import Missing
+from xstilts.files import packaged
 from xstilts.schema.training import BackboneTraining
 
 BACKWARD = 2.0
@@ -189,8 +187,7 @@ def _known() -> tuple[str, ...]:
 @cache
 def shipped() -> dict[str, dict[str, Any]]:
     """Hub id: what its config.json says, for models whose files are not at hand (data/architectures.yaml)."""
-    path = Path(__file__).parent.parent / "data" / "architectures.yaml"
-    raw: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    raw: dict[str, dict[str, Any]] = packaged("architectures.yaml")
     return raw
 
 

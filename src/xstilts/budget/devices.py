@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-
-import yaml
 
 from xstilts.budget.missing import Missing
+from xstilts.files import packaged
 
 CPU = "CPU"
 _EFFICIENCY = 0.5
@@ -76,9 +74,8 @@ class Device:
 @cache
 def table() -> dict[str, Device]:
     """Every known device by name."""
-    path = Path(__file__).parent.parent / "data" / "devices.yaml"
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {name: Device(name=name, **{**given, "names": tuple(given["names"])}) for name, given in raw.items()}
+    found = packaged("devices.yaml").items()
+    return {name: Device(name=name, **{**given, "names": tuple(given["names"])}) for name, given in found}
 
 
 def named(name: str) -> Device:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
+
+from xstilts.files import packaged
 
 Array = NDArray[np.float64]
 Roles = dict[str, list[float]]
@@ -125,8 +126,7 @@ def by_characters(language: str) -> Callable[[list[str]], Array]:
 @cache
 def shipped() -> dict[str, Any]:
     """data/lengths.yaml, each number with its source."""
-    path = Path(__file__).parent.parent / "data" / "lengths.yaml"
-    raw: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    raw: dict[str, Any] = packaged("lengths.yaml")
     return raw
 
 
