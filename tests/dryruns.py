@@ -6,6 +6,7 @@ options that SLURM's plugin would give to sbatch (tests/sbatch.py).
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -100,6 +101,7 @@ def _in(directory: str, output: str, work: Callable[[], None]) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
+        atexit._run_exitfuncs()  # where a dry run says why and at what cost
         sys.stdout.flush()
         os._exit(code if isinstance(code, int) else 1)
 

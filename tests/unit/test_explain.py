@@ -298,8 +298,8 @@ def on_files(tmp_path: Path) -> Path:
 def test_edited_training_data(on_files: Path) -> None:
     write(on_files / "data" / "x-final" / "en" / "train.tsv", "other")
     assert explain(of_files(on_files)) == [
-        "data changed: train of pawsx — 1 dataset, "
-        "then 1 check of the data files, 1 tokenization, 1 finetune, 2 predictions, 1 score, tables, figures, text overlap"
+        "data changed: train of pawsx — 1 dataset, then 1 check of the data files, 1 tokenization, "
+        "1 finetune, 2 predictions, 1 score, tables, figures, text overlap"
     ]
 
 
