@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -243,13 +243,6 @@ def make_world(directory: Path) -> None:
         plan = Plan(load(WORLD))
         make(json.loads(plan.world().job()))
         prepare(json.loads(plan.prepare("hellaswag").job()))
-
-
-@pytest.fixture(scope="module")
-def dry_runs() -> Iterator[DryRuns]:
-    runs = DryRuns()
-    yield runs
-    runs.close()
 
 
 @pytest.mark.parametrize("name", STUDIES)
