@@ -129,6 +129,7 @@ def test_a_broken_file_of_acceptances_is_refused(finished: Path) -> None:
         plan(finished)
 
 
+@pytest.mark.slow
 def test_the_command_accepts_lists_and_flags_the_tables(tmp_path: Path) -> None:
     """The finished results are of another code, as after a refactor; the command makes them today's."""
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False), encoding="utf-8")

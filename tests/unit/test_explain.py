@@ -360,6 +360,7 @@ def test_code_of_every_kind_has_a_name() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_two_hash_seeds_agree(tmp_path: Path) -> None:
     finish(plan(tmp_path).steps())
     program = (

@@ -77,6 +77,7 @@ def test_the_figures_say_what_the_tables_say(tmp_path: Path) -> None:
     assert record["figures"] == names
 
 
+@pytest.mark.slow
 def test_two_drawings_are_the_same_bytes(tmp_path: Path) -> None:
     job = {**draw(tmp_path, {"none": {"xnli": 0.0}, "mnli": {"xnli": 1.5}}), "formats": ["svg", "png"]}
     names = [f"{kind}-{split}.{suffix}" for kind in ("deltas", "per-language") for split in ("dev", "test")

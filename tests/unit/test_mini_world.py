@@ -206,6 +206,7 @@ def test_an_unknown_language_is_named(tmp_path: Path) -> None:
 # --- determinism ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_process(root: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from xstilts.mini.world import write_world; "

@@ -271,6 +271,7 @@ def run(world: World, *extra: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"})
 
 
+@pytest.mark.slow
 def test_command_line(world: World) -> None:
     world.add("pawsx")
     good = run(world)

@@ -177,6 +177,7 @@ def make_job(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return make
 
 
+@pytest.mark.slow
 def test_pretrain_learns_opens_and_repeats(make_job: Callable[..., dict[str, Any]]) -> None:
     job = make_job()
     out = Path(job["output"])

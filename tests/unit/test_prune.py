@@ -70,6 +70,7 @@ def test_the_policy_is_in_no_digest(tmp_path: Path) -> None:
     assert [step.digest for step in kept.steps()] == [step.digest for step in pruned.steps()]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_freed(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False), encoding="utf-8")
     finish(plan(tmp_path / "results").steps())

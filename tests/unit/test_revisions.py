@@ -113,9 +113,10 @@ def test_pinning_one_dataset_changes_its_own_steps_and_what_follows() -> None:
     names = {name for name, value in after.items() if before[name] != value}
     assert {n for n in names if n.startswith("prepare")} == {"prepare/pawsx"}
     assert {n.split("/")[0] for n in names} == {
-        "preflight", "prepare", "finetune", "predict", "score", "tabulate", "figures", "overlap"
+        "preflight", "prepare", "tokenize", "finetune", "predict", "score", "tabulate", "figures", "overlap"
     }  # fmt: skip
     assert not [n for n in names if n.split("/")[0] in ("finetune", "predict", "score") and "/pawsx/" not in n]
+    assert {n.split("/", 2)[2] for n in names if n.startswith("tokenize")} == {"finetune/pawsx"}
 
 
 def test_a_lock_without_the_studys_repositories_changes_nothing() -> None:

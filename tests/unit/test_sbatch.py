@@ -92,10 +92,10 @@ def test_a_retry_asks_for_more_memory_and_more_time_unless_it_resumes(lines: Lin
     ("site", "options"),
     [
         ("gpu: {gres: 'gpu:a100'}", "--cpus-per-task=8 --gres=gpu:a100:2"),
-        ("gpu: {gpu_model: a100}", "--cpus-per-task=8 --gpus=a100:2"),
         *(
             pytest.param(site, options, marks=pytest.mark.slow)
             for site, options in {
+                "gpu: {gpu_model: a100}": "--cpus-per-task=8 --gpus=a100:2",
                 "gpu: {constraint: 'a100|h100', qos: long}": "-C 'a100|h100' --qos=long --mem 3000 --nodes=1",
                 "gpu: {slurm_extra: '--exclude=n7'}": "--cpus-per-task=8 --exclude=n7 --gpus=2",
             }.items()
