@@ -18,6 +18,8 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/terminal.smk"
+include: "workflow/rules/slurm.smk"
 
 
 wildcard_constraints:

@@ -2,22 +2,18 @@
 import atexit
 import gc
 import inspect
-import logging
 import re
 import shlex
 import sys
 from functools import cache
 from pathlib import Path
 
-from snakemake.logging import logger
-from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake.io import report as in_report
-from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
+from snakemake.settings.types import DeploymentMethod, RerunTrigger
 
 from xstilts import revisions, site
 from xstilts.config import load
 from xstilts.errors import UserError
-from xstilts.explain import report as explained
 from xstilts.files import write_text
 from xstilts.libraries import changed_libraries
 from xstilts.prune import spent
@@ -89,8 +85,6 @@ ASKS_LIKE = {
 }
 TRAININGS = ("intermediate", "finetune")
 RESUMABLE = ("backbone", "intermediate", "finetune")
-# SLURM's log of a job ends with some forty lines of two inner Snakemakes.
-TAIL = 60
 PUBLISHED = (
     "tabulate",
     "figures",
@@ -330,134 +324,6 @@ def launcher(phase):
     lease = [f"{python()} -m xstilts.lease {gpus}"] if gpus else []
     training = f"{python()} -m xstilts.training.launch {ranks}"
     return " ".join([*lease, training if ranks > 1 else python()])
-
-
-class Tails(logging.Handler):
-    """Shows the last lines of a failed job's logs where the user looks, which may be another machine than the job's."""
-
-    def emit(self, record):
-        """Called for every event of Snakemake."""
-        if getattr(record, "event", None) != LogEvent.JOB_ERROR:
-            return
-        for path in map(Path, record.log):
-            lines = (
-                path.read_text(errors="replace").splitlines() if path.exists() else []
-            )
-            if lines:
-                tail = "\n    ".join(lines[-TAIL:])
-                print(f"xstilts: {path} ends with\n    {tail}", file=sys.stderr)
-
-
-def see_cancelled_jobs():
-    """Have SLURM's plugin see that a job was cancelled.
-
-    sacct says `CANCELLED by 1000`, which the plugin (2.7.1, 2.8.0) takes for a state that it does not know, that is for a
-    job that still runs, and waits for without end.
-    """
-    plugin = sys.modules.get("snakemake_executor_plugin_slurm")
-    if plugin is None:
-        return
-    ask = plugin.query_job_status
-
-    async def asked(command, logger):
-        states, seconds = await ask(command, logger)
-        return (
-            states
-            and {job: state.split()[0] for job, state in states.items() if state},
-            seconds,
-        )
-
-    plugin.query_job_status = asked
-
-
-def exclude_named_nodes_only():
-    """Have SLURM's plugin exclude only nodes that have a name.
-
-    Of a job that lost its node and waits to run again sacct says `None assigned`, which the plugin (2.8.0) takes for the
-    node that failed: from then on sbatch refuses every job.
-    """
-    plugin = sys.modules.get("snakemake_executor_plugin_slurm")
-    if plugin is None:
-        return
-    command = plugin.get_submit_command
-
-    def named(*args, failed_nodes=(), **settings):
-        nodes = {node for node in failed_nodes or () if " " not in node}
-        return command(*args, failed_nodes=nodes, **settings)
-
-    plugin.get_submit_command = named
-
-
-if workflow.is_main_process:
-    logger.addHandler(Tails())
-    see_cancelled_jobs()
-    exclude_named_nodes_only()
-
-
-def print_matrix():
-    """Show the matrix of the widest scope on the terminal, if this run made it."""
-    if PLAN.study.report.print_matrix:
-        from xstilts.analysis.terminal import show
-
-        # `done` remembers what was there before the run.
-        plans = [
-            plan
-            for plan in map(plan_of, SCOPES)
-            if all(Path(path).exists() for path in plan.tabulate().outputs)
-        ]
-        for plan in plans[-1:]:
-            show(plan.tables, sys.stdout)
-
-
-def print_verdicts():
-    """Show the comparisons with published numbers that this configuration has made."""
-    for what in ("published", "baseline"):
-        if all(Path(path).exists() for path in PLAN.verify(what).outputs):
-            from xstilts.analysis.verify import show
-
-            show(PLAN.root / "verify" / what, sys.stdout)
-
-
-def explain_dry_run():
-    """Say at the end of a dry run why its jobs would run, and what they would cost.
-
-    Snakemake has no hook there (`onsuccess` is for real runs), and what is a dry run it knows only after the Snakefile is
-    read; so an input function asks for this, and it speaks when the process ends, if a graph was built.
-    """
-    if workflow.scheduler is None or Quietness.ALL in (
-        workflow.output_settings.quiet or ()
-    ):
-        return
-    made = {
-        str(path): job.priority
-        for job in workflow.dag.needrun_jobs(exclude_finished=False)
-        for path in job.output
-    }
-    for text in (
-        explained([plan_of(scope) for scope in reversed(SCOPES)], made),
-        costs(WIDEST, made),
-    ):
-        if text:
-            print(text, file=sys.stderr)
-
-
-def costs(plan, made):
-    """What the jobs behind these output paths (path: priority) would cost; imported only here, since it loads numpy."""
-    from xstilts.budget.report import report as costed
-
-    priorities = {
-        step: made[step.outputs[0]] for step in plan.steps() if step.outputs[0] in made
-    }
-    return costed(plan, priorities, devices_at_once())
-
-
-def devices_at_once():
-    """GPUs or cores that this run was given; None if it was not told."""
-    name = "gpu" if COMPUTE.device == "cuda" else "_cores"
-    if name == "_cores" and not workflow.local_exec:
-        return None
-    given = workflow.global_resources.get(name)
-    return given.value if given is not None else None
 
 
 def everything(scope):
