@@ -21,9 +21,10 @@ from tests.workspace import ROOT
 from xstilts.budget import calibrate, devices, lengths, loads, memory
 from xstilts.budget import plan as budgets
 from xstilts.budget.__main__ import main
-from xstilts.budget.architecture import Architecture, Size, shipped
+from xstilts.budget.architecture import Architecture, shipped
 from xstilts.budget.calibration import Calibration, Seen
-from xstilts.budget.estimate import TRAININGS, Estimator
+from xstilts.budget.estimate import TRAININGS, Cost, Estimator
+from xstilts.budget.families import Size
 from xstilts.budget.figure import lanes
 from xstilts.budget.lengths import Inputs, Part, inputs
 from xstilts.budget.missing import Missing
@@ -195,6 +196,46 @@ def test_an_unknown_architecture_is_said(tmp_path: Path) -> None:
     made = full_study(tmp_path, backbones={"mine": {"hub": "someone/something"}})
     told = lines(budget(made, to_run(made)))
     assert any("architecture of someone/something is not known yet" in line for line in told)
+
+
+def translating(root: Path, rows: int = 1000, **given: Any) -> Cost:
+    """What translating MNLI's first rows into German costs on an A100."""
+    made = {"of": "mnli", "hub": "facebook/nllb-200-distilled-600M", "codes": {"de": "deu_Latn"}, **given}
+    use = {"task": "mnli", "languages": ["de"], "translated": "made"}
+    study = {
+        "data": {"translations": {"made": made}, "datasets": {"mnli": {"limit": {"train": rows}}}},
+        "intermediates": {"none": {}, "mnli-de": {"tasks": [use]}},
+        "targets": {"xnli": {"languages": ["en", "de"]}},
+    }
+    wanted = Plan(load(study), root, scope="all")
+    return Estimator(wanted, devices.named("A100-80")).cost(wanted.translate("made", "de"))
+
+
+def test_a_translation_costs_its_texts_and_beams(tmp_path: Path) -> None:
+    few, many = (translating(tmp_path, rows=rows) for rows in (100_000, 200_000))
+    start = 2 * few.seconds - many.seconds  # of the job, and to fetch the model
+    assert 40 < start < 120 and few.missing is None and few.devices == 1
+    large, wide = (translating(tmp_path, rows=100_000, batch=1024, beams=beams) for beams in (1, 4))
+    assert wide.seconds > 1.5 * large.seconds  # a small batch waits for its passes, not for their operations
+    assert translating(tmp_path, rows=100_000, batch=16).seconds > 2 * few.seconds  # passes of a quarter of the texts
+    assert translating(tmp_path, rows=100_000, max_length=8).seconds < few.seconds
+    weights = 2 * Architecture.of_config(shipped()["facebook/nllb-200-distilled-600M"], "x").size.parameters
+    assert weights < translating(tmp_path, batch=1).held < few.held < translating(tmp_path, beams=4).held < 80e9
+
+
+def test_a_translation_model_that_is_not_known_is_said(tmp_path: Path) -> None:
+    assert "translation made: the architecture of org/other is not known" in str(
+        translating(tmp_path, hub="org/other").missing
+    )
+    encoder = translating(tmp_path, hub="FacebookAI/xlm-roberta-base")
+    assert "a model without a decoder generates nothing" in str(encoder.missing)
+
+
+def test_relative_positions_are_projected_in_every_pass() -> None:
+    deberta = Architecture.of_config(shipped()["microsoft/mdeberta-v3-base"], "x")
+    model = loads.Model(deberta, "pair", 3, "bf16")
+    one, two = (model.forward(512.0, 512.0 * 128, 4.0, number).operations for number in (1, 2))
+    assert two - one == deberta.per_pass > 0
 
 
 def test_a_step_of_another_make_is_said_and_keeps_nothing_from_running(tmp_path: Path) -> None:

@@ -12,24 +12,58 @@ from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
 
 from xstilts.budget import architecture, memory
 from xstilts.budget.architecture import BACKWARD, Architecture
+from xstilts.budget.families import Size
 from xstilts.budget.missing import Missing
 from xstilts.models import heads
 from xstilts.models.heads import HeadSpec
 
-ENCODERS = ["FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large", "google-bert/bert-base-multilingual-cased"]
+ENCODERS = [
+    *("FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large", "google-bert/bert-base-multilingual-cased"),
+    *("microsoft/mdeberta-v3-base", "google/rembert", "answerdotai/ModernBERT-base"),
+]
 MT5 = "google/mt5-small"
+TRANSLATORS = ["facebook/m2m100_418M", "facebook/nllb-200-distilled-600M"]
+MARIAN = {**architecture.shipped()[TRANSLATORS[0]], "model_type": "marian", "vocab_size": 58101}
+MDEBERTA = "microsoft/mdeberta-v3-base"
+# DeBERTa's other ways: positions of their own projections, narrow embeddings, types, a convolution, no buckets.
+DEBERTA = architecture.shipped()[MDEBERTA] | {
+    "share_att_key": False,
+    "position_buckets": -1,
+    "norm_rel_ebd": "none",
+    "pos_att_type": ["c2p"],
+    "embedding_size": 128,
+    "type_vocab_size": 2,
+    "position_biased_input": True,
+    "conv_kernel_size": 3,
+}
 ONE = {"ranks": 1, "deepspeed": None}
 LENGTHS = [16, 128, pytest.param(512, marks=pytest.mark.slow)]
-SHALLOW = {"num_hidden_layers": 2, "num_layers": 2, "num_decoder_layers": 2}
+SHALLOW = {
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "num_decoder_layers"), 2),
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "encoder_ffn_dim": 1024,
+    "decoder_ffn_dim": 512,
+}
+FIRST = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "decoder_start_token_id")
+WITHIN = {
+    # With dropout attention is not fused.
+    "modernbert": {**dict.fromkeys(FIRST, 0), "attention_dropout": 0.1},
+    "marian": dict.fromkeys((*FIRST, "forced_eos_token_id"), 0),
+}
+"""Tokens that a small vocabulary has too."""
 
 
 def hugging_face(raw: dict[str, Any], device: str = "cpu") -> Any:
     """The model of a config, as the study loads it (an encoder without its pooler)."""
     config = AutoConfig.for_model(**raw)
     with torch.device(device):
+        if raw["model_type"] in ("m2m_100", "marian"):  # torch's counter does not see the fused attention of CPUs
+            return AutoModelForSeq2SeqLM.from_config(config, attn_implementation="eager")
         if raw["model_type"] == "mt5":
             return AutoModelForSeq2SeqLM.from_config(config)
-        return AutoModel.from_config(config, add_pooling_layer=False)
+        pooled = {} if raw["model_type"] in ("deberta-v2", "modernbert") else {"add_pooling_layer": False}
+        return AutoModel.from_config(config, **pooled)
 
 
 def counted(model: Any, **inputs: torch.Tensor) -> tuple[int, int]:
@@ -42,8 +76,12 @@ def counted(model: Any, **inputs: torch.Tensor) -> tuple[int, int]:
 
 
 def shallow(name: str, vocabulary: int) -> dict[str, Any]:
-    raw = architecture.shipped()[name]
-    return raw | {key: value for key, value in SHALLOW.items() if key in raw} | {"vocab_size": vocabulary}
+    return shallow_of(architecture.shipped()[name], vocabulary)
+
+
+def shallow_of(raw: dict[str, Any], vocabulary: int) -> dict[str, Any]:
+    few = {key: value for key, value in SHALLOW.items() if key in raw}
+    return raw | few | {"vocab_size": vocabulary} | WITHIN.get(raw["model_type"], {})
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -57,6 +95,29 @@ def test_operations_of_encoders_are_those_that_torch_counts(name: str, length: i
     assert backward == pytest.approx(BACKWARD * expected, rel=0.02)
 
 
+@pytest.mark.parametrize("length", [16, 128])
+def test_operations_of_debertas_other_ways(length: int) -> None:
+    raw = shallow_of(DEBERTA, vocabulary=100)
+    ids = torch.randint(5, 90, (2, length))
+    forward, _ = counted(hugging_face(raw), input_ids=ids, attention_mask=torch.ones_like(ids))
+    assert forward == pytest.approx(Architecture.of_config(raw, "x").forward(2, length), rel=0.02)
+
+
+@pytest.mark.parametrize(("source", "target", "beams"), [(16, 16, 1), (64, 24, 1), (32, 40, 3)])
+@pytest.mark.parametrize("raw", [architecture.shipped()[TRANSLATORS[0]], MARIAN], ids=["m2m100", "marian"])
+def test_operations_of_translating_are_those_that_torch_counts(
+    raw: dict[str, Any], source: int, target: int, beams: int
+) -> None:
+    small = shallow_of(raw, vocabulary=2000) | {"d_model": 256}
+    model = hugging_face(small).eval()
+    with FlopCounterMode(display=False) as count, torch.inference_mode():
+        ids = torch.randint(5, 90, (2, source))
+        made = model.generate(ids, num_beams=beams, do_sample=False, min_new_tokens=target, max_new_tokens=target)
+    assert made.shape[1] == target + 1
+    expected = Architecture.of_config(small, "x").generated(2, source, target, beams)
+    assert count.get_total_flops() == pytest.approx(expected, rel=0.02)
+
+
 @pytest.mark.parametrize("length", LENGTHS)
 def test_operations_of_mt5_are_those_that_torch_counts(length: int) -> None:
     raw = shallow(MT5, vocabulary=5000)
@@ -67,11 +128,14 @@ def test_operations_of_mt5_are_those_that_torch_counts(length: int) -> None:
     assert backward == pytest.approx(BACKWARD * expected, rel=0.02)
 
 
-@pytest.mark.parametrize("name", [*ENCODERS, MT5])
-def test_parameters_and_their_tensors_are_exactly_the_models(name: str) -> None:
-    raw = architecture.shipped()[name]
+SHIPPED = [architecture.shipped()[name] for name in (*ENCODERS, MT5, *TRANSLATORS)]
+XL = architecture.shipped()["FacebookAI/xlm-roberta-large"] | {"model_type": "xlm-roberta-xl"}
+
+
+@pytest.mark.parametrize("raw", [*SHIPPED, MARIAN, DEBERTA, XL], ids=lambda raw: raw["model_type"])
+def test_parameters_and_their_tensors_are_exactly_the_models(raw: dict[str, Any]) -> None:
     parameters = list(hugging_face(raw, "meta").parameters())
-    size = Architecture.of_config(raw, name).size
+    size = Architecture.of_config(raw, "x").size
     assert size.parameters == sum(p.numel() for p in parameters)
     assert size.tensors == len(parameters)
 
@@ -88,14 +152,26 @@ def test_optimizer_state_is_exactly_adamws(name: str) -> None:
     assert memory.optimizer_bytes(Architecture.of_config(raw, name).size) == held
 
 
+def test_parameters_of_mdeberta_are_those_that_its_keepers_print() -> None:
+    raw = architecture.shipped()[MDEBERTA]
+    assert Architecture.of_config(raw, "x").size.parameters == 278_218_752  # KerasHub: deberta_v3_base_multi
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_what_a_token_keeps_for_the_backward_pass_is_what_autograd_saves(precision: str) -> None:
-    raw, held = shallow("FacebookAI/xlm-roberta-base", vocabulary=50), []
+@pytest.mark.parametrize(
+    ("name", "length", "within"),
+    [(ENCODERS[0], 8, 0.1), ("google/rembert", 32, 0.1), ("answerdotai/ModernBERT-base", 8, 0.1), (MDEBERTA, 64, 0.2)],
+)
+def test_what_a_token_keeps_for_the_backward_pass_is_what_autograd_saves(
+    name: str, length: int, within: float, precision: str
+) -> None:
+    raw, held = shallow(name, vocabulary=50) | {"attention_dropout": 0.0}, []
     for layers in (1, 3):  # the difference is free of embeddings and of what every pass keeps once
         model = hugging_face(raw | {"num_hidden_layers": layers}).train()
-        held.append(saved_bytes(model, torch.randint(5, 40, (16, 8)), precision))
-    expected = memory.training(Architecture.of_config(raw, "x"), architecture.Size(0, 0), ONE, precision).per_token
-    assert (held[1] - held[0]) / (16 * 8) == pytest.approx(expected, rel=0.1)
+        held.append(saved_bytes(model, torch.randint(5, 40, (16, length)), precision))
+    encoder = Architecture.of_config(raw, "x")
+    expected = memory.training(encoder, Size(), ONE, precision, length).per_token
+    assert (held[1] - held[0]) / (16 * length) == pytest.approx(expected, rel=within)
 
 
 def saved_bytes(model: Any, ids: torch.Tensor, precision: str) -> int:

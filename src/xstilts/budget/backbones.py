@@ -1,11 +1,12 @@
-"""The architecture of each of a study's backbones: of its files where they are at hand, else as shipped."""
+"""The architecture of each backbone and translation model: of its files where they are at hand, else as shipped."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from xstilts.budget.architecture import Architecture, shipped
 from xstilts.budget.missing import Missing
@@ -20,16 +21,34 @@ def architecture(plan: Plan, backbone: str) -> Architecture:
     Raises:
         Missing: nothing says what it is.
     """
-    given = plan.study.backbones[backbone]
-    for place in [*_places(plan, backbone), *(_cached(given.hub) if given.hub else [])]:
-        if (config := _config(place)) is not None:
-            return Architecture.of_config(config, backbone)
-    if given.train is not None:
+    given, name = plan.study.backbones[backbone], f"backbone {backbone}"
+    found = _known(name, _places(plan, backbone), given.hub)
+    if found is None and given.train is not None:
         return Architecture.of_training(given.train, _UNUSED_POSITIONS)
-    if given.hub in shipped():
-        return Architecture.of_config(shipped()[given.hub], backbone)
-    where = given.hub or given.path
-    raise Missing(f"backbone {backbone}: the architecture of {where} is not known yet; run `snakemake all_data` first")
+    return found or _unknown(name, given.hub or given.path)
+
+
+def translator(plan: Plan, dataset: str) -> Architecture:
+    """What the model costs by which a dataset is translated.
+
+    Raises:
+        Missing: nothing says what it is.
+    """
+    given, name = plan.study.data.translations[dataset], f"translation {dataset}"
+    found = _known(name, [Path(given.path)] if given.path else [], given.hub)
+    return found or _unknown(name, given.hub or given.path)
+
+
+def _known(name: str, places: Iterable[Path], hub: str | None) -> Architecture | None:
+    """By the first config.json that is at hand, else as shipped."""
+    for place in [*places, *(_cached(hub) if hub else [])]:
+        if (config := _config(place)) is not None:
+            return Architecture.of_config(config, name)
+    return Architecture.of_config(shipped()[hub], name) if hub in shipped() else None
+
+
+def _unknown(name: str, where: str | None) -> NoReturn:
+    raise Missing(f"{name}: the architecture of {where} is not known yet; run `snakemake all_data` first")
 
 
 def tokenizer(plan: Plan, backbone: str) -> Path | None:

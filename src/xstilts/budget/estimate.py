@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from xstilts import digest
-from xstilts.budget import backbones, devices, loads, memory
+from xstilts.budget import backbones, devices, lengths, loads, memory
 from xstilts.budget.architecture import Architecture
 from xstilts.budget.devices import Device, Load
-from xstilts.budget.lengths import Inputs, inputs
+from xstilts.budget.lengths import Inputs, inputs, texts
 from xstilts.budget.loads import Model
 from xstilts.budget.missing import Missing
 from xstilts.budget.statistics import Statistics
@@ -51,6 +51,7 @@ _VOCABULARY_BYTES = 68.0  # of a tokenizer.json per entry (XLM-R's has 17 MB)
 _FILLED = {"world": 0.35, "text": 0.7}  # share of max_length that raw text fills (measured: mini and local study)
 _LAYER_BYTES = 8 * 2**30  # of vectors that evaluation.embed holds at a time
 _LABELS = 500  # of a head whose labels only its data tells (CCG has some 425)
+_TEXT_BYTES = 4.0  # of a token's text on disk (estimated)
 # Bytes of a row of predictions on disk, and per token where every token has scores (estimated).
 _ROW_BYTES = {"pair": 60.0, "choice": 60.0, "span": 1500.0, "tagging": 60.0, "retrieval": 60.0}
 
@@ -141,12 +142,11 @@ class Estimator:
             "predict": self._prediction,
             "backbone": self._backbone,
             "tokenize": self._tokenization,
+            "translate": self._translation,
         }
         if step.phase in by_phase:
             made = by_phase[step.phase](step, slice_, compute, stop)
             return replace(made, devices=self.held_devices(step))
-        if step.phase == "translate":
-            raise Missing("what a translation model costs is not estimated")
         if step.phase not in _HOST:
             raise Missing(f"phase {step.phase} is not estimated before some of its jobs are finished")
         start, per_row = _HOST[step.phase]
@@ -251,7 +251,7 @@ class Estimator:
         self, model: Model, made: loads.Passes, compute: Mapping[str, Any], batch: int
     ) -> tuple[float, int | None]:
         """Bytes at the peak, and the examples per pass that fit if the configured ones do not."""
-        held = memory.training(model.architecture, model.size, compute, model.precision)
+        held = memory.training(model.architecture, model.size, compute, model.precision, made.widest)
         peak = held.peak(made.longest)
         if not self.device.memory or peak <= memory.USABLE * self.device.memory:
             return peak, None
@@ -283,7 +283,8 @@ class Estimator:
                 if part["kind"] == "retrieval":
                     seconds += self._search(seen, slice_, model, compute)
         before = self._start(compute) + 4.0 * model.size.parameters / _DISK
-        held = memory.prediction(model.architecture, model.size, step.payload["batch_tokens"], model.precision)
+        room, widest = step.payload["batch_tokens"], float(hyper["max_length"])
+        held = memory.prediction(model.architecture, model.size, room, model.precision, widest)
         return Cost(before + seconds, before + seconds, held=held, written=written)
 
     def _search(self, seen: Inputs, slice_: Mapping[str, Any], model: Model, compute: Mapping[str, Any]) -> float:
@@ -319,6 +320,24 @@ class Estimator:
         seen = [self._seen(step, task["kind"], paths, task["hyper"]) for task, paths in reads]
         seconds = _START["cpu"] + _ENCODE * sum(one.count for one in seen) / int(compute["threads"])
         return Cost(seconds, seconds, written=_TOKEN_BYTES * sum(one.tokens for one in seen))
+
+    def _translation(
+        self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], _stop: float | None
+    ) -> Cost:
+        """Every text by itself, equal ones counted as if they were not."""
+        dataset, language = step.folders
+        (part,) = self.statistics.parts([step.payload["train"]], None)
+        ratio = 1.0 if self.plan.study.data.world else lengths.per_english_token(language)
+        seen = texts(slice_["kind"], part)
+        given = {key: slice_[key] for key in ("precision", "batch", "beams")}
+        model = loads.Translator(
+            backbones.translator(self.plan, dataset), ratio=ratio, limit=slice_["max_length"], **given
+        )
+        load = model.load(seen.longest) * (seen.count / len(seen.longest))
+        weights = 4.0 * model.architecture.size.parameters
+        before = self._start(compute) + weights / (_NETWORK if step.payload["hub"] else _DISK)
+        seconds = before + self._seconds(load, slice_["precision"], compute) + _ENCODE * seen.count
+        return Cost(seconds, seconds, held=model.held, written=_TEXT_BYTES * ratio * seen.tokens)
 
     # --- shared
 

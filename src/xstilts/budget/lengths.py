@@ -136,11 +136,16 @@ def shipped_part(dataset: str, language: str, world: bool) -> tuple[Roles, Origi
     if known is None:
         return None
     origin: Origin = "estimated" if "estimated" in known else "shipped"
-    factors = shipped()["tokens_per_english_token"]
-    factor = 1.0 if world else factors.get(language, factors["other"])
+    factor = 1.0 if world else per_english_token(language)
     lengths = {role: _curve(known[role]) for role in ("text", "context", "question") if role in known}
     roles = {role: [factor * x for x in curve] for role, curve in lengths.items()}
     return roles | ({"choices": [float(known["choices"])]} if "choices" in known else {}), origin
+
+
+def per_english_token(language: str) -> float:
+    """Tokens of a translation per token of English."""
+    factors: dict[str, float] = shipped()["tokens_per_english_token"]
+    return factors.get(language, factors["other"])
 
 
 def _curve(given: Sequence[float] | Mapping[str, float]) -> Sequence[float]:
@@ -173,6 +178,15 @@ def inputs(kind: str, parts: Sequence[Part], hyper: Mapping[str, Any]) -> Inputs
     drawn = [one.longest[_spread(len(one.longest), round(SAMPLE * one.count / max(total, 1)))] for one in made]
     sequences = sum(one.sequences * one.count for one in made) / max(total, 1)
     return Inputs(total, np.concatenate(drawn), sequences)
+
+
+def texts(kind: str, part: Part) -> Inputs:
+    """The single texts of a part's rows, one of a row taken to be as long as another.
+
+    A row of choices has its context and question besides; its length is that of these with the longest choice.
+    """
+    number, told = (2.0, 2.0) if kind == "pair" else (2.0 + part.roles["choices"][0], 3.0)
+    return Inputs(part.rows * number, np.sort(_drawn(part.roles["text"]) / told + 1))
 
 
 def _spread(size: int, wanted: int) -> NDArray[np.int64]:

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from xstilts.budget import architecture as arch
-from xstilts.budget.architecture import BACKWARD, Architecture, Size
+from xstilts.budget.architecture import BACKWARD, Architecture
 from xstilts.budget.devices import Load
-from xstilts.budget.lengths import Inputs
+from xstilts.budget.families import Size
+from xstilts.budget.lengths import Array, Inputs
 from xstilts.training.steps import split
 
+_LONGEST = 1.5  # the longest translation of a batch, which all others wait for, by the usual one (estimated)
 _DEV_BATCH = 32  # inputs of a pass over dev (training.selection)
 _UNIT = {"fp32": 4, "bf16": 2, "fp16": 2}  # bytes
 
@@ -32,7 +36,7 @@ class Passes:
         number: forward passes.
         tokens, pairs: tokens, and pairs of tokens of one sequence.
         sequences: sequences.
-        longest: tokens of the largest pass that there may be.
+        longest: tokens of the largest pass that there may be; `widest`: of its longest sequence.
     """
 
     number: int
@@ -40,6 +44,7 @@ class Passes:
     pairs: float
     sequences: float
     longest: float
+    widest: float = 0.0
 
 
 def passes(inputs: Inputs, batch: int, compute: Mapping[str, Any]) -> Passes:
@@ -50,12 +55,13 @@ def passes(inputs: Inputs, batch: int, compute: Mapping[str, Any]) -> Passes:
     ranks = int(compute["ranks"])
     micro, number = split(batch, ranks, compute["micro_batch"])
     sequences = micro * number * inputs.sequences
-    tokens, longest = sequences * float(inputs.longest.mean()), micro * inputs.sequences * float(inputs.longest.max())
+    tokens, widest = sequences * float(inputs.longest.mean()), float(inputs.longest.max())
+    longest = micro * inputs.sequences * widest
     if room := compute.get("micro_tokens"):
         number = max(number, math.ceil(tokens / room))
-        longest = min(longest, max(float(room), inputs.sequences * float(inputs.longest.max())))
+        longest = min(longest, max(float(room), inputs.sequences * widest))
     pairs = sequences * float((inputs.longest**2).mean())
-    return Passes(number=number, tokens=tokens, pairs=pairs, sequences=sequences, longest=longest)
+    return Passes(number=number, tokens=tokens, pairs=pairs, sequences=sequences, longest=longest, widest=widest)
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,11 @@ class Model:
         """Forward passes without gradients."""
         per_sequence, per_token = arch.head_operations(self.kind, self.labels, self.architecture.width)
         encoder = self.architecture.per_token * tokens + self.architecture.per_pair * pairs
-        layers = self.architecture.layers + self.architecture.decoder_layers
+        encoder += self.architecture.per_pass * number
         return Load(
             operations=encoder + per_sequence * sequences + per_token * tokens,
             traffic=self._activations(tokens) / (1 + BACKWARD) + number * self._weights(),
-            launches=number * (layers * _LAUNCHES_LAYER + _LAUNCHES_PASS) / (1 + BACKWARD),
+            launches=number * (self.architecture.all_layers * _LAUNCHES_LAYER + _LAUNCHES_PASS) / (1 + BACKWARD),
         )
 
     def step(self, made: Passes, compute: Mapping[str, Any]) -> Load:
@@ -94,8 +100,7 @@ class Model:
         return forward * (1 + backward) + Load(0.0, updated, _LAUNCHES_STEP, self._exchanged(made.number, compute))
 
     def _activations(self, tokens: float) -> float:
-        layers = self.architecture.layers + self.architecture.decoder_layers
-        return _TRAFFIC * _UNIT[self.precision] * self.architecture.width * layers * tokens
+        return _TRAFFIC * _UNIT[self.precision] * self.architecture.width * self.architecture.all_layers * tokens
 
     def _weights(self) -> float:
         return 4.0 * (self.size.parameters - self.architecture.embeddings.parameters)
@@ -127,3 +132,45 @@ def mining(foreign: float, english: float, width: int) -> Load:
     """Exact search between two sets of vectors, as they are and centred: products, each read back to be ranked."""
     pairs = 2.0 * foreign * english
     return Load(operations=2.0 * width * pairs, traffic=4.0 * 4.0 * pairs)
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A translation model and how it is asked.
+
+    Attributes:
+        batch: texts at once.
+        ratio: tokens of a translation per token of its text.
+        limit: tokens of a text, and of its translation, at most.
+    """
+
+    architecture: Architecture
+    precision: str
+    batch: int
+    beams: int
+    ratio: float
+    limit: int
+
+    def load(self, texts: Array) -> Load:
+        """Translating texts of these lengths in tokens, those of one length together."""
+        total = Load()
+        for source in np.minimum(texts, self.limit):
+            total += self._one(float(source), min(self.limit, _LONGEST * self.ratio * float(source)))
+        return total
+
+    def _one(self, source: float, made: float) -> Load:
+        """One text's share of its batch, which takes a pass over the weights for every token of the longest."""
+        model, passes = self.architecture, made / self.batch
+        return Load(
+            operations=model.generated(1, source, made, self.beams),
+            traffic=_UNIT[self.precision] * model.size.parameters * passes,
+            launches=passes * (model.all_layers * _LAUNCHES_LAYER + _LAUNCHES_PASS) / (1 + BACKWARD),
+        )
+
+    @property
+    def held(self) -> float:
+        """Bytes at the peak: weights, and of every text's beams keys and values of both sides and scores of words."""
+        model, kept = self.architecture, self.architecture.decoder.kept if self.architecture.decoder else 0.0
+        inside = 6 * model.width + 2 * model.feed_forward
+        each = self.limit * (2 * kept + inside) + 4.0 * model.vocabulary
+        return _UNIT[self.precision] * (model.size.parameters + self.batch * self.beams * each)

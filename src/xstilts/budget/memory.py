@@ -11,18 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xstilts.budget.architecture import Architecture, Size
+from xstilts.budget.architecture import Architecture
 from xstilts.budget.devices import Device
+from xstilts.budget.families import Size
 
 USABLE = 0.92
 """Share of a device's memory that is left beside CUDA's own and what fragments (estimated)."""
 
 MOMENTS = 8  # bytes a parameter
 _STEP_COUNTER = 4  # bytes a tensor: AdamW counts steps for each
-# Bytes kept for the backward pass per token, layer and unit of width (measured by autograd's saved tensors, XLM-R, with
-# dropout; attention's scores apart, which GPUs do not keep).
-_ACTIVATIONS = {"fp32": 40, "bf16": 34, "fp16": 34}
-_NETWORK = {"fp32": 8, "bf16": 4, "fp16": 4}  # the same per unit of the feed-forward network: before and after its GELU
+# Bytes kept for the backward pass per token and layer: of each unit of width and of the feed-forward network, by the
+# bytes of a number (measured by autograd's saved tensors on a CPU; attention's scores apart, which fused attention on
+# GPUs does not keep). DeBERTa and T5 are taken to be like BERT; RemBERT has no dropout, ModernBERT neither, but a gate.
+_KEPT = {
+    "bert": {4: (40, 8), 2: (34, 4)},
+    "rembert": {4: (32, 8), 2: (16, 4)},
+    "modernbert": {4: (40, 16), 2: (24, 8)},
+}
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,15 @@ def optimizer_bytes(size: Size) -> int:
     return MOMENTS * size.parameters + _STEP_COUNTER * size.tensors
 
 
-def training(architecture: Architecture, size: Size, compute: Mapping[str, Any], precision: str) -> Held:
+def training(
+    architecture: Architecture, size: Size, compute: Mapping[str, Any], precision: str, widest: float = 0.0
+) -> Held:
     """What a training holds.
 
     Args:
         size: parameters, head included.
         compute: `ranks`, `deepspeed` and `activation_checkpointing` of the study.
+        widest: tokens of the longest sequence, to which all of a pass are padded where attention is not fused.
     """
     zero = compute.get("deepspeed") or {}
     ranks, stage = int(compute["ranks"]), int(zero.get("zero_stage", 0))
@@ -66,13 +74,14 @@ def training(architecture: Architecture, size: Size, compute: Mapping[str, Any],
         weights=unit * size.parameters / (ranks if stage == 3 else 1) + _casts(size, precision, bool(zero)),
         gradients=unit * size.parameters / (ranks if stage >= 2 else 1),
         optimizer=0.0 if zero.get("offload") else optimizer / (ranks if stage >= 1 else 1),
-        per_token=_per_token(architecture, precision, bool(compute.get("activation_checkpointing"))),
+        per_token=_per_token(architecture, precision, bool(compute.get("activation_checkpointing")), widest),
     )
 
 
-def prediction(architecture: Architecture, size: Size, tokens: int, precision: str) -> float:
+def prediction(architecture: Architecture, size: Size, tokens: int, precision: str, widest: float = 0.0) -> float:
     """Bytes at the peak of inference: float32 weights, 16-bit copies, and one layer's inside for a batch's tokens."""
-    layer = 6 * architecture.width + 2 * architecture.feed_forward
+    layer = 6.0 * architecture.width + 2.0 * architecture.feed_forward
+    layer += architecture.unfused.numbers(widest)
     return 4.0 * size.parameters + _casts(size, precision, False) + 4.0 * layer * tokens
 
 
@@ -81,11 +90,13 @@ def _casts(size: Size, precision: str, deepspeed: bool) -> float:
     return 0.0 if precision == "fp32" or deepspeed else 2.0 * size.parameters
 
 
-def _per_token(architecture: Architecture, precision: str, checkpointing: bool) -> float:
+def _per_token(architecture: Architecture, precision: str, checkpointing: bool, widest: float) -> float:
     """With activation checkpointing only what enters a layer (float32) is kept, and one layer's inside at a time."""
-    layers = architecture.layers + architecture.decoder_layers
-    layer = _ACTIVATIONS[precision] * architecture.width + _NETWORK[precision] * architecture.feed_forward
-    return 4.0 * architecture.width * layers + layer if checkpointing else float(layers * layer)
+    layers, unit = architecture.all_layers, 4 if precision == "fp32" else 2
+    of_width, of_network = _KEPT[architecture.family][unit]
+    layer = float(of_width * architecture.width + of_network * architecture.feed_forward)
+    layer += unit * architecture.unfused.numbers(widest)
+    return 4.0 * architecture.width * layers + layer if checkpointing else layers * layer
 
 
 def largest_fitting(held: Held, device: Device, share: int, tokens_per_example: float) -> int | None:

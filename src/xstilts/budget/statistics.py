@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 
-from xstilts import digest
+from xstilts import config, digest
 from xstilts.budget import lengths
 from xstilts.budget.lengths import Part
 from xstilts.budget.missing import Missing
@@ -100,12 +100,17 @@ class Statistics:
         limits: Mapping[str, int] = {str(name): limit for name, limit in source.limit.items()}
         return min(rows, limits.get(split, rows))
 
+    def _users_own(self, dataset: str) -> bool:
+        """Does the config name other files or another repository than xstilts does?"""
+        given, known = self._plan.study.data.datasets.get(dataset), config.known_datasets().get(dataset)
+        return given is not None and (known is None or (given.files, given.hub) != (known.files, known.hub))
+
     def _published_rows(self, dataset: str, split: str, language: str) -> float | None:
         world = self._plan.study.data.world
         if world is not None:
             return world_rows(dataset, split, world.sizes)
-        if dataset in self._plan.study.data.datasets:
-            return None  # files of the user's own, of which nothing is known before they are read
+        if self._users_own(dataset):
+            return None  # nothing is known of them before they are read
         hub = self._plan.source(dataset).hub
         known: Mapping[str, float] = dict(hub.rows) if hub else {}
         more: Mapping[str, float] = lengths.shipped()["datasets"].get(dataset, {}).get("rows", {})
