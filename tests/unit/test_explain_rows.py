@@ -14,6 +14,8 @@ from xstilts.explain import report
 from xstilts.study import Plan
 from xstilts.why import why
 
+pytestmark = pytest.mark.slow
+
 SCOPES = ("all", "baselines", "matrix")
 END = "tables, figures, choice on dev, tests, report"
 

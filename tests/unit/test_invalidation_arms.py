@@ -263,6 +263,9 @@ def test_an_edit_reruns_exactly_what_it_can_change(
     found = units(copy, dry_runs, "all")
     needless, missed = ({"/".join(unit) for unit in units} for units in (found - wanted, wanted - found))
     assert (needless, missed) == (set(), set())
+    told = (tmp_path / "dry-run.txt").read_text(encoding="utf-8")
+    assert ("xstilts: why these jobs would run:" in told) == bool(wanted)
+    assert "not made yet" not in told and "missing: " not in told  # there is a reason for all
 
 
 def test_data_that_was_cut_short_is_refused_before_anything_reads_it(
