@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from xstilts import history, wording
 from xstilts.history import Record
+from xstilts.schema.data import Split
 from xstilts.schema.training import Optimization, Selection
 from xstilts.study import ENCODER, Plan, Step
 from xstilts.study.training import DECODING
@@ -242,27 +243,30 @@ class Differences:
             if cause := _data_setting(step.folders[0], part, key, before, after):
                 yield cause, True
         if old["parts"][part]["content"] != new["parts"][part]["content"]:
-            made = list(self._world(record))
+            split, language = part.split(".", 1)
+            made = list(self._world(record, self.plan.counted(step.folders[0], cast(Split, split), language)))
             yield from ((cause, False) for cause in made)
             if not made and old.get("revision") == new["revision"]:
                 yield _data_changed(step.folders[0], part), True
         for cause in wording.code(history.part_codes(record).get(part, {}), new["codes"][new["parts"][part]["code"]]):
             yield cause, True
 
-    def _world(self, record: Record) -> Iterable[Cause]:
-        """What changed in the mini world since a record was made from it."""
+    def _world(self, record: Record, sizes: Iterable[str]) -> Iterable[Cause]:
+        """What changed in the mini world since a record was made from files of it that have these sizes."""
         if not self.plan.study.data.world:
             return ()
         old = next((need.split("/")[-1] for need in record.get("needs", ()) if need.startswith("world/")), "")
         world = self.plan.world()
         found = next((r for r in self.records(world) if r["digest"] == old), None)
-        return self.between(world, found) if found else ()
+        mine = tuple(f"{_size(name)}:" for name in sizes)
+        causes = self.between(world, found) if found else {}
+        return [cause for cause in causes if cause.form.startswith(mine) or not cause.form.startswith(_size(""))]
 
     def _backbone_inputs(self, step: Step, record: Record) -> Iterator[tuple[Cause, Effect]]:
         name = step.folders[0]
         roles = [r for r in sorted({*step.inputs, *record["inputs"]}) if step.inputs.get(r) != record["inputs"].get(r)]
         kept = [role for role in roles if role in step.inputs and role in record["inputs"]]
-        made = list(self._world(record)) if roles else []
+        made = list(self._world(record, ("text_lines", "parallel_pairs"))) if roles else []
         if made:
             yield from _following(made)
         elif any(":" not in role for role in roles):
@@ -428,7 +432,7 @@ def _what(plan: Plan, step: Step, key: str) -> str:
     place = step.folders
     match step.phase:
         case "world":
-            return "" if key == "languages" else f"{words(key)} of the mini world"
+            return _size(rest) if head == "sizes" else "" if key == "languages" else f"{words(key)} of the mini world"
         case "backbone":
             return f"{words(rest if head == 'training' else key)} of backbone {place[0]}"
         case "intermediate" if head == "tasks":
@@ -460,6 +464,11 @@ def _what(plan: Plan, step: Step, key: str) -> str:
         case "significance" if key == "oracle":
             return "oracle of the report"
     return ""
+
+
+def _size(name: str) -> str:
+    """The words for a size of the mini world, or how all of them begin."""
+    return f"size in the mini world of {name}"
 
 
 def _by_task(slice_: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -132,6 +132,15 @@ CONFIG_EDITS: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "sizes of the mini world",
+        {"data": {"world": {"sizes": {"pawsx": 90, "udpos": 80}}}},
+        [
+            f"size in the mini world of {name}: none → {size} — mini world, "
+            f"then 1 dataset, 2 finetunes, 4 predictions, {END}, text overlap"
+            for name, size in (("pawsx", 90), ("udpos", 80))
+        ],
+    ),
+    (
         "a row limit",
         {"data": {"datasets": {"pawsx": {"limit": {"train": 10}}}}},
         [f"row limit of train of pawsx: none → 10 — 1 dataset, then 2 finetunes, 4 predictions, {END}, text overlap"],

@@ -254,9 +254,13 @@ class DataSteps(Grid):
     def _world_content(self, language: str, *patterns: str) -> list[Any]:
         """What files of the mini world depend on: its seed, their own sizes and language, and the code."""
         world = self.study.data.world or World()
-        names = sorted({name for pattern in patterns for name in counted(pattern)})
-        sizes = {name: getattr(Sizes.of(world.sizes), name) for name in names}
+        sizes = {name: getattr(Sizes.of(world.sizes), name) for name in _sizes(patterns)}
         return [digest.of([world.seed, sizes, language, self._world_code()]), *patterns]
+
+    def counted(self, dataset: str, split: Split, language: str) -> list[str]:
+        """The sizes of the mini world that a part of a dataset depends on."""
+        source = self.source(dataset)
+        return _sizes(sources.patterns(source, sources.origin(source, split), language))
 
     @remembered
     def _world_code(self) -> dict[str, str]:
@@ -483,6 +487,10 @@ class DataSteps(Grid):
     def _path(self, dataset: str, part: Part) -> str:
         """Where a part of a dataset stands once it is prepared."""
         return str(self.prepare(dataset).directory / f"{part.split}.{part.language}.parquet")
+
+
+def _sizes(patterns: Iterable[str]) -> list[str]:
+    return sorted({name for pattern in patterns for name in counted(pattern)})
 
 
 def _without_rows(source: Dataset) -> Dataset:
