@@ -101,6 +101,7 @@ class Memory:
             newest = dict(list(self.known.items())[-_REMEMBERED:])
             temporary.write_text(json.dumps(newest), encoding="utf-8")
             temporary.replace(self._path)
+            self._changed = False
         except OSError:
             temporary.unlink(missing_ok=True)
 
@@ -161,6 +162,7 @@ def code(entries: Iterable[str]) -> dict[str, str]:
             reached[name], imports, data = found
             queue.extend(imports)
             reached.update(data)
+    modules().save()
     return dict(sorted(reached.items()))
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,24 @@ def test_file_digests_follow_content_not_time(tmp_path: Path) -> None:
     file.write_text("two", encoding="utf-8")
     assert digest.FileDigests(tmp_path / "memory.json").of(file) != before
     assert first.of(tmp_path / "nowhere") == "absent"
+
+
+def test_a_memory_keeps_its_newest_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest, "_REMEMBERED", 2)
+    memory = digest.Memory(tmp_path / "memory.json")
+    for key in ("a", "b", "a", "c"):
+        memory.learn(key, [key])
+    memory.save()
+    assert digest.Memory(tmp_path / "memory.json").known == {"a": ["a"], "c": ["c"]}
+
+
+def test_every_module_that_was_read_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for function in (digest.modules, digest._module):
+        monkeypatch.setattr(digest, function.__name__, cache(function.__wrapped__))
+    found = digest.code(["xstilts.analysis.report"])
+    known = digest.Memory(digest.memory_path("modules")).known
+    assert {value[0] for value in known.values()} == {v for name, v in found.items() if not name.startswith("data/")}
 
 
 def _tree(tmp_path: Path, source: str) -> Path:

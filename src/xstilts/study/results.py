@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from xstilts import config, digest, history, tasks
+from xstilts import config, history, tasks
 from xstilts.errors import DataError, UserError
 from xstilts.files import RECORD
 from xstilts.schema.arms import MLM
@@ -219,7 +219,6 @@ class Plan(ReportSteps):
         self.figures()
         self.overlap()
         self._contents.save()
-        digest.modules().save()
 
 
 def _check_whole(step: Step) -> None:
