@@ -37,7 +37,7 @@ DEBERTA = architecture.shipped()[MDEBERTA] | {
     "conv_kernel_size": 3,
 }
 ONE = {"ranks": 1, "deepspeed": None}
-LENGTHS = [16, 128, pytest.param(512, marks=pytest.mark.slow)]
+LENGTHS = [16, *(pytest.param(length, marks=pytest.mark.slow) for length in (128, 512))]
 SHALLOW = {
     **dict.fromkeys(("num_hidden_layers", "num_layers", "num_decoder_layers"), 2),
     "encoder_layers": 2,
@@ -95,7 +95,7 @@ def test_operations_of_encoders_are_those_that_torch_counts(name: str, length: i
     assert backward == pytest.approx(BACKWARD * expected, rel=0.02)
 
 
-@pytest.mark.parametrize("length", [16, 128])
+@pytest.mark.parametrize("length", LENGTHS[:2])
 def test_operations_of_debertas_other_ways(length: int) -> None:
     raw = shallow_of(DEBERTA, vocabulary=100)
     ids = torch.randint(5, 90, (2, length))
@@ -103,7 +103,10 @@ def test_operations_of_debertas_other_ways(length: int) -> None:
     assert forward == pytest.approx(Architecture.of_config(raw, "x").forward(2, length), rel=0.02)
 
 
-@pytest.mark.parametrize(("source", "target", "beams"), [(16, 16, 1), (64, 24, 1), (32, 40, 3)])
+@pytest.mark.parametrize(
+    ("source", "target", "beams"),
+    [(16, 16, 1), *(pytest.param(*given, marks=pytest.mark.slow) for given in ((64, 24, 1), (32, 40, 3)))],
+)
 @pytest.mark.parametrize("raw", [architecture.shipped()[TRANSLATORS[0]], MARIAN], ids=["m2m100", "marian"])
 def test_operations_of_translating_are_those_that_torch_counts(
     raw: dict[str, Any], source: int, target: int, beams: int
@@ -157,7 +160,7 @@ def test_parameters_of_mdeberta_are_those_that_its_keepers_print() -> None:
     assert Architecture.of_config(raw, "x").size.parameters == 278_218_752  # KerasHub: deberta_v3_base_multi
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "length", "within"),
     [(ENCODERS[0], 8, 0.1), ("google/rembert", 32, 0.1), ("answerdotai/ModernBERT-base", 8, 0.1), (MDEBERTA, 64, 0.2)],
