@@ -42,6 +42,7 @@ localrules:
     all_matrix,
     all_submissions,
     all_data,
+    all_data_all,
     preflight,
     tabulate,
     figures,
@@ -85,10 +86,16 @@ rule all:
         reported("all"),
 
 
-# Every dataset, and the pretrained models that are fetched: what needs the network, for a run on a login node.
+# Every dataset of the matrix, and its backbones that are fetched: what needs the network, for a run on a login node.
 rule all_data:
     input:
-        fetched,
+        fetched("matrix"),
+
+
+# The same of all rows.
+rule all_data_all:
+    input:
+        fetched("all"),
 
 
 # XTREME submission files, and gold labels in their layout, of every checkpoint.

@@ -28,8 +28,21 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
 
 
 def plans_of(configfile: Path, changes: Sequence[str] = ()) -> list[Plan]:
-    """The plans of all scopes of a config file's rows, the matrix's first."""
-    return [plan_of(configfile, changes, scope) for scope in get_args(Scope)]
+    """The plans of all scopes of a config file's rows, the matrix's first.
+
+    A mistake in rows that only a wider scope has is no reason to say nothing of the matrix: it is told on stderr.
+
+    Raises:
+        UserError: as `plan_of`, of the matrix.
+    """
+    narrow, *wider = get_args(Scope)
+    plans = [plan_of(configfile, changes, narrow)]
+    for scope in wider:
+        try:
+            plans.append(plan_of(configfile, changes, scope))
+        except UserError as error:
+            print(f"xstilts: without the rows of {scope}: {error}", file=sys.stderr)
+    return plans
 
 
 def plan_of(configfile: Path, changes: Sequence[str] = (), scope: Scope = "matrix") -> Plan:

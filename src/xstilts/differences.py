@@ -443,6 +443,8 @@ def _what(plan: Plan, step: Step, key: str) -> str:
             return f"{words(rest)} of {step.phase}/{place[2 if step.phase == 'finetune' else 1]}"
         case "intermediate" | "finetune":
             return _common(step, key) or f"{_CONTROLS.get(key, words(key))} of {step.phase}/{place[-2]}"
+        case "tokenize":
+            return f"{words(key.rpartition('.')[2])} of {place[1]}/{place[2]}"
         case "translate":
             return _common(step, key) or f"{words(key)} of translation {place[0]}"
         case "predict" if head == "hyper":
@@ -472,8 +474,9 @@ def _size(name: str) -> str:
 
 
 def _by_task(slice_: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A training's slice, the tasks of a mixture by their names."""
-    return {**slice_, "tasks": {one["task"]: one for one in slice_["tasks"]}} if "tasks" in slice_ else slice_
+    """A slice, the tasks of a training by their names, those of a tokenization by their places."""
+    named = {one.get("task", str(place)): one for place, one in enumerate(slice_.get("tasks", ()))}
+    return {**slice_, "tasks": named} if named else slice_
 
 
 def _tasks(slice_: Mapping[str, Any]) -> list[str]:

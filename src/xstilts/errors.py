@@ -8,6 +8,10 @@ from pathlib import Path
 class UserError(Exception):
     """A mistake in what the user gave; scripts print it as one line, without a traceback."""
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str]]:
+        """As its line, whatever it was made of: so it reaches the user from a process of a pool."""
+        return UserError, (str(self),)
+
 
 class ConfigError(UserError):
     """A wrong key or value in the study's config."""

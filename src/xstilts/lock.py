@@ -46,7 +46,7 @@ def lock(configfile: Path, hub: Hub, *, update: bool = False) -> Revisions:
     path = revisions.path_of(configfile)
     known = revisions.read(path)
     # The plan is made without the lock: it is asked which revisions the config gives, not what they are locked to.
-    used = Plan(config.load(_mapping(configfile))).repositories()
+    used = Plan(config.load(_mapping(configfile)), scope="all").repositories()
     locked: dict[RepositoryKind, dict[str, dict[str, str]]] = {"datasets": {}, "models": {}}
     for kind in locked:
         kept = {} if update else getattr(known, kind)

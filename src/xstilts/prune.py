@@ -6,7 +6,7 @@ learning curves stay, so nothing becomes stale; whatever needs the weights again
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -55,12 +55,23 @@ def _weights(step: Step) -> list[str]:
     return [path for path in step.outputs if path.endswith(".safetensors")]
 
 
+def begun(plans: Sequence[Plan]) -> Plan:
+    """The widest plan of rows of which anything was made that the matrix has not; weights serve all its rows.
+
+    Args:
+        plans: of the scopes, the matrix's first.
+    """
+    matrix, widest = plans[0], plans[-1]
+    own = {step.name for step in matrix.steps()}
+    return widest if any(step.recorded for step in widest.steps() if step.name not in own) else matrix
+
+
 def main() -> None:
     """The command."""
     parser = command.parser("prune", "Delete weights that no prediction of the study waits for.")
     parser.add_argument("--keep", choices=get_args(KeepWeights), help="instead of the config's keep_weights")
     given = parser.parse_args()
-    plan = command.plan_of(given.configfile, given.config)
+    plan = begun(command.plans_of(given.configfile, given.config))
     policy = given.keep or plan.study.keep_weights
     there = [Path(path) for entry in spent(plan, policy) for path in entry["files"] if Path(path).exists()]
     sizes = {path: path.stat().st_size for path in there}

@@ -12,7 +12,7 @@ from tests.unit.finished import SMALL, finish, plan
 from tests.workspace import ROOT
 
 from xstilts import files
-from xstilts.prune import spent
+from xstilts.prune import begun, spent
 from xstilts.study import Plan
 
 
@@ -42,6 +42,18 @@ def test_a_finished_study_keeps_what_the_policy_says(tmp_path: Path, policy: str
     assert weights(tmp_path) == kept
     assert all(step.recorded for step in made.steps())
     assert unfinished(plan(tmp_path)) == {"intermediate", "finetune"} - set(kept)
+
+
+def test_weights_that_other_rows_wait_for_stay_once_these_were_begun(tmp_path: Path) -> None:
+    rows = {"intermediates": {"mnli-otherwise": {"like": "mnli", "finetune": {"length": 2}}}}
+    plans = [plan(tmp_path, rows, scope=scope) for scope in ("matrix", "all")]
+    finish(plans[0].steps())
+    assert begun(plans) is plans[0]
+    assert any("intermediate" in path for entry in spent(plans[0], "none") for path in entry["files"])
+    finish([plans[1].step("finetune", ("mini", "mnli-otherwise", "pawsx", "seed-1"))])
+    assert begun(plans) is plans[1]
+    waiting = [entry for entry in spent(plans[1], "none") if not all(Path(path).exists() for path in entry["once"])]
+    assert any("/intermediate/" in path for entry in waiting for path in entry["files"])
 
 
 def test_the_last_prediction_takes_the_intermediate_s_weights_with_it(tmp_path: Path) -> None:

@@ -123,6 +123,13 @@ def test_the_answer_counts_no_control_as_an_intermediate(made: Path, controls: t
     assert told in answer and f"Of {3 - len(controls)} intermediates" in answer
 
 
+def test_an_intermediate_fine_tuned_otherwise_is_no_control(made: Path) -> None:
+    arms = [{**arm, "block": "control", "like": "mnli"} if arm["name"] == "qqp" else arm for arm in ABOUT["arms"]]
+    job = {"about": {**ABOUT, "arms": arms}, "root": str(made), "tables": str(made / "tables"), "steps": []}
+    answer = "".join(report.Report(job)._answer("b", "test"))
+    assert "Of 2 intermediates" in answer and "control" not in answer and "qqp" not in answer
+
+
 def test_a_study_of_one_seed_says_what_it_cannot(made: Path) -> None:
     job = {"about": {**ABOUT, "seeds": [1]}, "root": str(made), "tables": str(made / "tables"), "steps": []}
     found = list(report.Report(job)._caveats())

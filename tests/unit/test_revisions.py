@@ -62,6 +62,17 @@ def test_a_commit_is_forty_hexadecimal_digits() -> None:
     assert not any(map(revisions.is_commit, ("unpinned", "main", CONVERTED, "a" * 39, A.upper(), A + "\n")))
 
 
+def test_rows_beyond_the_matrix_are_locked_too(tmp_path: Path) -> None:
+    translated = {"tasks": [{"task": "mnli", "languages": ["de"], "translated": "made"}]}
+    study = {
+        **STUDY,
+        "intermediates": {**STUDY["intermediates"], "mnli-de": translated},
+        "data": {"translations": {"made": {"of": "mnli", "hub": "org/translator"}}},
+    }
+    hub = Hub({**COMMITS, ("model", "org/translator", None): "f" * 40})
+    assert lock.lock(write(tmp_path, study), hub).models["org/translator"] == {"unpinned": "f" * 40}
+
+
 def test_every_repository_is_asked_for_once_and_recorded(tmp_path: Path) -> None:
     hub = Hub(COMMITS)
     found = lock.lock(write(tmp_path, STUDY), hub)

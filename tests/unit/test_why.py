@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import yaml
 from tests.unit.finished import SMALL, edited, finish, plan
 from tests.workspace import ROOT
 
-from xstilts import accept
-from xstilts.errors import UserError
+from xstilts import accept, command
+from xstilts.errors import ConfigError, UserError
+from xstilts.study import Plan
+from xstilts.study.step import Scope
 from xstilts.why import why
 
 
@@ -54,6 +57,35 @@ def test_a_training_tells_its_settings_inputs_and_code(finished: Path) -> None:
     assert f"checkpoint: {step.inputs['checkpoint']}" in lines
     assert f"intermediate/mini/mnli/seed-1/{step.inputs['checkpoint']}" in lines
     assert f"training/trainer.py: {step.code['xstilts.training.trainer']}" in lines
+
+
+def test_tokenization_is_traced_before_and_after_a_change(tmp_path: Path) -> None:
+    cuda = {"compute": {"device": "cuda"}}
+    made = plan(tmp_path, cuda)
+    step = next(step for step in made.steps() if step.phase == "tokenize")
+    finish(made.steps())
+    assert next(iter(why([plan(tmp_path, cuda)], step.name))).startswith(f"made by   {step.name} (")
+    longer = plan(tmp_path, cuda, {"recipes": {"small": {"defaults": {"max_length": 40}}}})
+    assert "why       max length of finetune/mnli: 64 → 40" in list(why([longer], step.name))
+
+
+def test_a_mistake_in_other_rows_leaves_the_matrix_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    real = command.plan_of
+
+    def plan_of(configfile: Path, changes: Sequence[str], scope: Scope) -> Plan:
+        if scope != "matrix":
+            raise ConfigError("intermediates.x", "a mistake", "mend it")
+        return real(configfile, changes, scope)
+
+    monkeypatch.setattr(command, "plan_of", plan_of)
+    (matrix,) = command.plans_of(Path("study.yaml"))
+    assert matrix.scope == "matrix"
+    told = capsys.readouterr().err
+    assert "xstilts: without the rows of all: config: intermediates.x: a mistake; mend it\n" in told
 
 
 def test_logs_and_stored_predictions_are_traced_too(finished: Path) -> None:

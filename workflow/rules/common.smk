@@ -65,7 +65,7 @@ WIDER = [
     scope
     for scope, words in {
         "baselines": ("baselines", "[a-z]+_baselines"),
-        "all": ("all", "[a-z]+_all"),
+        "all": ("all", "[a-z]+_all", "all_data_all"),
     }.items()
     if asked_for(*words)
 ]
@@ -360,12 +360,16 @@ def submissions(wildcards):
     return [path for step in PLAN.submissions().values() for path in step.outputs]
 
 
-def fetched(wildcards):
-    """Datasets as they are prepared, and models that come from the hub or a directory."""
-    return [
-        path
-        for step in PLAN.steps()
-        if step.phase == "prepare"
-        or (step.phase == "backbone" and "training" not in step.slice)
-        for path in step.outputs
-    ]
+def fetched(scope):
+    """Input function: datasets as they are prepared, and backbones that come from the hub or a directory."""
+
+    def paths(wildcards):
+        return [
+            path
+            for step in plan_of(scope).steps()
+            if step.phase == "prepare"
+            or (step.phase == "backbone" and "training" not in step.slice)
+            for path in step.outputs
+        ]
+
+    return paths

@@ -124,8 +124,8 @@ class Report:
     def _answer(self, backbone: str, split: str) -> Iterator[str]:
         own = _part(self.averages, backbone, split, measure="avg")
         own = own[own["delta"].notna()].sort_values("delta", ascending=False)
-        blocks = own["intermediate"].map(lambda name: self.arms[name]["block"])
-        tried, controls = own[~blocks.isin(("control", tables.EXTERNAL))], _records(own[blocks == "control"])
+        roles = own["intermediate"].map(self._role)
+        tried, controls = own[roles == "tried"], _records(own[roles == "control"])
         if tried.empty:
             return
         best, *_, worst = _records(tried) * 2
@@ -144,6 +144,13 @@ class Report:
         yield f"(unit: pair of runs, n = {int(cells['pairs'].max())}, smallest p that so many can reach: {least:.3g})."
         if least * len(cells) > LEVEL:
             yield "With so few seeds no cell of this table could: read the intervals, and run more seeds."
+
+    def _role(self, name: str) -> str:
+        """What the answer counts a row as; another way to fine-tune an intermediate's checkpoint is neither."""
+        arm = self.arms[name]
+        if arm["block"] == tables.EXTERNAL or arm.get("like") not in (None, "none"):
+            return ""
+        return "control" if arm["block"] == "control" else "tried"
 
     def _forests(self) -> Iterator[str]:
         for backbone, split in ((b, s) for b in self.backbones for s in ("test", "dev")):

@@ -168,7 +168,7 @@ class Estimator:
         steps = total_steps(math.ceil(train.count), Hyperparameters.model_validate(hyper))
         one = self._seconds(model.step(made, compute), slice_["precision"], compute)
         one += self._looking(step, model, slice_, compute)
-        before = self._start(compute) + 4.0 * model.size.parameters / _DISK + self._encoding(train)
+        before = self._start(compute) + 4.0 * model.size.parameters / _DISK + self._encoding(step, train)
         selection = Selection.model_validate(hyper["selection"])
         expected = steps * (_expected_share(steps, selection) if stop is None else stop)
         weights = len(selection.rules) * 4.0 * model.size.parameters
@@ -276,7 +276,7 @@ class Estimator:
             for path in part["data"].values():
                 seen = self._seen(step, part["kind"], [path], hyper)
                 load = model.predictions(seen, step.payload["batch_tokens"]) * _rounds(slice_, model, seen)
-                seconds += self._seconds(load, slice_["precision"], compute) + self._encoding(seen)
+                seconds += self._seconds(load, slice_["precision"], compute) + self._encoding(step, seen)
                 written += seen.count * _ROW_BYTES[part["kind"]]
                 if part["kind"] == "tagging":
                     written += 4.0 * len(part["labels"]) * seen.tokens
@@ -341,9 +341,9 @@ class Estimator:
 
     # --- shared
 
-    def _encoding(self, seen: Inputs) -> float:
+    def _encoding(self, step: Step, seen: Inputs) -> float:
         """Seconds that a training or a prediction takes to make its inputs, where no job has done so before."""
-        return _ENCODE * seen.count if self.plan.study.compute.device == "cpu" else 0.0
+        return 0.0 if any(need.phase == "tokenize" for need in step.needs) else _ENCODE * seen.count
 
     def _model(self, step: Step, slice_: Mapping[str, Any]) -> Model:
         architecture = backbones.architecture(self.plan, step.folders[0])

@@ -8,7 +8,6 @@ from typing import Literal
 
 from xstilts import config, history, tasks
 from xstilts.errors import DataError, UserError
-from xstilts.files import RECORD
 from xstilts.schema.arms import MLM
 from xstilts.schema.data import is_commit
 from xstilts.study.grid import remembered
@@ -152,25 +151,25 @@ class Plan(ReportSteps):
             return [(step.needs[0], path) for path in self._scored(step)]
         if step.phase == "selection":  # the table of dev scores, and the receipt that says of which configuration it is
             made = step.needs[0]
-            return [(made, f"{made.directory}/{RECORD}"), (made, step.payload["dev"])]
+            return [(made, made.record), (made, step.payload["dev"])]
         unread = (step.needs[0].phase, "tokenize") if step.phase == "predict" and _stored(step) else ()
         return [(need, path) for need in step.needs if need.phase not in unread for path in self._asked(need)]
 
     def _scored(self, score: Step) -> list[str]:
         if not score.needs[0].recorded:
-            return [score.needs[0].outputs[0]]
+            return [score.needs[0].record]
         tables = (score.payload["predictions"], *score.payload["also"].values())
         return [path for of_variant in tables for path in of_variant.values()]
 
     def predictions(self) -> list[str]:
         """What stands for all predictions: every table of finished jobs, of others the record that comes with them."""
         jobs = [step for step in self.steps() if step.phase == "predict"]
-        return [path for job in jobs for path in (job.outputs if job.recorded else job.outputs[:1])]
+        return [path for job in jobs for path in (job.outputs if job.recorded else [job.record])]
 
     @remembered
     def _asked(self, need: Step) -> list[str]:
         if not need.recorded:
-            return need.outputs[:1]
+            return [need.record]
         if need.phase in ("world", "prepare"):
             _check_whole(need)
         if need.phase != "prepare":

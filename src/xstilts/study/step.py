@@ -117,9 +117,14 @@ class Step:
         return all(Path(path).exists() for path in self.outputs)
 
     @property
+    def record(self) -> str:
+        """Path of the output that is written last."""
+        return f"{self.directory}/{RECORD}"
+
+    @property
     def recorded(self) -> bool:
         """Was it finished once, whatever was deleted of it since?"""
-        return (self.directory / RECORD).exists()
+        return Path(self.record).exists()
 
     def definition(self) -> dict[str, Any]:
         """What the digest covers, as the record holds it."""
