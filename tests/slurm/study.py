@@ -19,7 +19,7 @@ from xstilts.config import deep_merge
 
 TOO_LITTLE = 850  # MiB: a training of two ranks takes 1,100
 _ENOUGH = {"mem_mb": 2000, "runtime": 10}
-_PHASES = ("prepare", "backbone", "intermediate", "finetune", "predict", "score", "tabulate")
+_PHASES = ("prepare", "backbone", "tokenize", "intermediate", "finetune", "predict", "score", "tabulate")
 # Only how soon Snakemake looks differs from a real cluster.
 _SOON = {"latency-wait": 10, "slurm-init-seconds-before-status-checks": 2, "seconds-between-status-checks": 2}
 
