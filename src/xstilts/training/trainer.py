@@ -20,7 +20,8 @@ from xstilts.schema.training import DeepSpeed, Optimization
 from xstilts.training.batching import MicroBatches
 from xstilts.training.inputs import Inputs
 
-# Else the Trainer imports `datasets`, and pandas with it, only to ask whether its data are of that kind.
+# Else the Trainer imports `datasets`, and pandas with it, only to ask whether its data are of that kind. It
+# does so while it is imported, so this stands before; transformers' types do not export the name.
 transformers.utils.is_datasets_available = lambda: False  # type: ignore[attr-defined]
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments  # noqa: E402
 
