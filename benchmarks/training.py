@@ -98,6 +98,7 @@ class Plain(Trainer):
 
     def _collated(self, batch: list[Input]) -> dict[str, torch.Tensor]:
         made = pair.collate(batch, PAD)
+        del made["lengths"]
         missing = (self._length or 0) - made["input_ids"].shape[1]
         if missing > 0:
             for key, value in (("input_ids", PAD), ("attention_mask", 0)):

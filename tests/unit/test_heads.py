@@ -129,7 +129,7 @@ def test_token_types_reach_only_encoders_that_have_them() -> None:
     torch.manual_seed(0)
     bert = TaskModel(BertModel(config, add_pooling_layer=False), [HeadSpec("t", "pair", ("x", "y"), "cls")]).eval()
     ids = torch.tensor([[0, 7, 2, 8, 2]])
-    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "lengths": (5,)}
     types = torch.tensor([[0, 0, 0, 1, 1]])
     assert not bert(**batch)["logits"].equal(bert(**batch, token_type_ids=types)["logits"])
     roberta = model("pair")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
 import transformers as hf
 from tiny import tokenizer
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from xstilts.models import packing
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
-from xstilts.training.batching import Limits
+from xstilts.training.batching import Limits, MicroBatches, Schedule
+from xstilts.training.inputs import Inputs, TaskData
+from xstilts.training.masking import mask
+from xstilts.training.trainer import TaskTrainer, arguments
 
 # Weights are drawn wide, lest the gradients of a question's choices all but cancel, which magnifies any rounding.
 SMALL = {
@@ -67,8 +73,11 @@ def model_and_batch(kind: str, architecture: str) -> tuple[TaskModel, list[Any],
     rng = torch.Generator().manual_seed(3)
     found = features.of(cast(Any, kind))
     family = "wordpiece" if architecture in ("bert", "electra") else "bpe-metaspace"
-    labels = {"pair": ["no", "yes"], "tagging": ["A", "B"], "span": ["answer"], "choice": []}[kind]
-    encoded = found.encode(rows(kind, rng), tokenizer(family), HYPER, labels)
+    labels = {"pair": ["no", "yes"], "tagging": ["A", "B"], "span": ["answer"]}.get(kind, [])
+    if kind == "mlm":
+        encoded = mask([text(rng, 30) or "cat" for _ in range(40)], tokenizer(family), 64, 0.3, seed=1)
+    else:
+        encoded = found.encode(rows(kind, rng), tokenizer(family), HYPER, labels)
     torch.manual_seed(0)
     make, config = ENCODERS[architecture]
     pooling = "mean" if architecture == "bert" else "cls"
@@ -107,9 +116,47 @@ def test_the_fast_path_has_the_padded_gradients(kind: str, architecture: str) ->
 
 
 def test_sequences_of_like_lengths_attend_together_and_none_is_padded_for_long() -> None:
-    lengths = torch.tensor([5, 60, 3, 64, 4, 5])
-    table = packing.Rows.of((torch.arange(64) < lengths[:, None]).long())
+    lengths = (5, 60, 3, 64, 4, 5)
+    table = packing.Rows.of(lengths, 64, torch.device("cpu"))
     assert [run.lengths.tolist() for run in table.runs] == [[3, 4, 5, 5], [60, 64]]
-    assert sum(run.tokens.stop - run.tokens.start for run in table.runs) == int(lengths.sum())
+    assert sum(run.tokens.stop - run.tokens.start for run in table.runs) == sum(lengths)
     ids = torch.arange(6 * 64).view(6, 64)
     assert table.pack(ids).tolist() == [64 * i + j for i in (2, 4, 0, 5, 1, 3) for j in range(lengths[i])]
+
+
+class NoWait(TorchDispatchMode):
+    """Refuses what a GPU would have the host wait for: copies to it that are not asynchronous."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu" and found.device.type != "cpu":
+            assert kwargs.get("non_blocking"), "the host waits for a copy"
+        return found
+
+
+KINDS = ["pair", "choice", "span", "tagging"]
+PASSES = [("mlm", "xlm-roberta"), *itertools.product(KINDS, sorted(set(ENCODERS) - PADDED))]
+
+
+@pytest.mark.parametrize(("kind", "architecture"), PASSES)
+def test_a_step_of_a_training_waits_for_no_device(kind: str, architecture: str, tmp_path: Path) -> None:
+    """On torch's device without data, where reading back fails: on a GPU the host can queue all passes ahead."""
+    model, encoded, found = model_and_batch(kind, architecture)
+    trainer = trainer_of(model, encoded, found, tmp_path)
+    device = trainer.args.__dict__["_setup_devices"] = torch.device("meta")
+    model.to(device)
+    with NoWait():
+        (passes,), items = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 1, device)
+        assert len(passes) > 1
+        assert trainer.training_step(model, passes, items).device == device
+    assert all(p.grad is not None for p in model.heads.parameters())
+
+
+def trainer_of(model: TaskModel, encoded: list[Any], found: features.Features, work: Path) -> TaskTrainer:
+    """Takes one step on all inputs."""
+    (spec,), size = model.specs.values(), len(encoded)
+    compute = {"device": "cpu", "ranks": 1, "deepspeed": None, "report_to": []}
+    args = arguments(HYPER, compute, steps=1, examples=size, seed=1, precision="fp32", work=work)
+    inputs = Inputs([TaskData("t", spec.kind, found, encoded, size, spec.labels, HYPER)], 1)
+    batches = MicroBatches(inputs.lengths(), Schedule([size], [size], [1.0], 1, 1), Limits(tokens=300, packed=True))
+    return TaskTrainer(model, args, inputs, batches, [])

@@ -71,7 +71,8 @@ def add_part(job: dict[str, Any], rows: list[dict[str, Any]], **part: Any) -> Pa
 
 def logits_alone(model: TaskModel, text: str, pair: str | None = None) -> torch.Tensor:
     with torch.no_grad():
-        logits: torch.Tensor = model(**TOKENIZER(text, pair, return_tensors="pt"))["logits"][0]
+        inputs = TOKENIZER(text, pair, return_tensors="pt")
+    logits: torch.Tensor = model(**inputs, lengths=(inputs["input_ids"].shape[1],))["logits"][0]
     return logits
 
 

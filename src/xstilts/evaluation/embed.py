@@ -19,6 +19,7 @@ from xstilts.evaluation.inference import autocast, by_tokens
 from xstilts.metrics import retrieval as metric
 from xstilts.models.encoder import check_length
 from xstilts.models.pooling import mean
+from xstilts.tasks.features.common import moved
 from xstilts.tasks.features.retrieval import collate, encode
 from xstilts.tasks.rows import RetrievalRow
 
@@ -98,11 +99,11 @@ class Embedder:
         found = torch.empty(len(layers), len(rows), int(self.model.config.hidden_size))
         for batch in by_tokens([one["tokens"] for one in encoded], self.batch_tokens):
             inputs = collate([encoded[i] for i in batch], self.tokenizer.pad_token_id)
-            inputs = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
+            inputs = moved(inputs, self.model.device)
             with autocast(self.precision, self.model.device):
                 hidden = self.model(**inputs, output_hidden_states=True).hidden_states
-            for place, layer in enumerate(layers):
-                found[place, batch] = mean(hidden[layer].float(), inputs["attention_mask"]).cpu()
+            means = [mean(hidden[layer].float(), inputs["attention_mask"]) for layer in layers]
+            found[:, batch] = torch.stack(means).cpu()
         if not bool(found.isfinite().all()):
             raise UserError("retrieval: the encoder gives vectors that are not finite; use precision fp32 or bf16")
         return found

@@ -30,6 +30,7 @@ from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.tasks.base import Kind
 from xstilts.tasks.features import tokens
+from xstilts.tasks.features.common import moved
 from xstilts.tasks.features.tokens import Tokens
 
 _SCORES = pa.list_(pa.float32())
@@ -215,7 +216,7 @@ class _Trained:
         inputs.pop("labels")
         device = self.model.encoder.device
         with autocast(self.precision, device):
-            logits = self.model(**{name: tensor.to(device) for name, tensor in inputs.items()})["logits"]
+            logits = self.model(**moved(inputs, device))["logits"]
         if bool(logits.isnan().any()):
             raise UserError(f"{self.directory}: gives scores that are not numbers (NaN); train it again or use fp32")
         decoded: list[Any] = features.decode(logits, batch, self.hyper)

@@ -7,9 +7,8 @@ which published training protocols have.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,19 +41,24 @@ def switch_on(encoder: PreTrainedModel) -> bool:
 
 
 def last_hidden_state(
-    encoder: PreTrainedModel, input_ids: torch.Tensor, attention_mask: torch.Tensor, **others: torch.Tensor
+    encoder: PreTrainedModel,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    lengths: Sequence[int],
+    **others: torch.Tensor,
 ) -> torch.Tensor:
     """An encoder's last hidden states, packed where it is switched on: (batch, length) to (batch, length, width).
 
     Padding is on the right, and zero in the result if packed.
 
     Args:
+        lengths: real tokens of each sequence, on the host: a device asked for them would stop.
         others: further inputs (batch, length), as `token_type_ids`.
     """
     if encoder.config._attn_implementation != NAME:
         padded: torch.Tensor = encoder(input_ids=input_ids, attention_mask=attention_mask, **others).last_hidden_state
         return padded
-    rows = Rows.of(attention_mask)
+    rows = Rows.of(lengths, input_ids.shape[1], input_ids.device)
     inputs = {"input_ids": input_ids, "position_ids": _POSITIONS[encoder.config.model_type](encoder, input_ids)}
     packed = {name: rows.pack(value)[None] for name, value in (inputs | others).items()}
     return rows.unpack(encoder(**packed, rows=rows).last_hidden_state[0])
@@ -148,21 +152,27 @@ class Rows:
     Attributes:
         shape: (batch, length) of the padded batch.
         index: (tokens,), the packed tokens' places in the padded batch, flattened.
-        lengths: of the sequences, in packed order, on the host.
+        runs: the sequences in runs, each worth its padding.
     """
 
     shape: tuple[int, int]
     index: torch.Tensor
-    lengths: NDArray[np.int64]
+    runs: list[Run]
 
     @classmethod
-    def of(cls, attention_mask: torch.Tensor) -> Rows:
-        """From a mask (batch, length) of ones, then zeros, in every row."""
-        lengths = attention_mask.sum(1).cpu().numpy()
-        order = lengths.argsort(kind="stable")
-        index = _table_index(lengths[order], order * attention_mask.shape[1])
-        batch, length = attention_mask.shape
-        return cls((batch, length), torch.from_numpy(index).to(attention_mask.device), lengths[order])
+    def of(cls, lengths: Sequence[int], length: int, device: torch.device) -> Rows:
+        """From the lengths of the sequences of a batch that is padded to `length`; made on the host, sent at once."""
+        order = np.argsort(lengths, kind="stable")
+        found = np.array(lengths)[order]
+        bounds = cuts.cut(found.tolist(), lambda rows, longest: rows * longest**2 + _RUN_COST, most=_MOST)
+        cut = [found[start:stop] for start, stop in bounds]
+        tables = [_table_index(own, np.arange(len(own)) * own[-1]) for own in cut]
+        index, *sent = _sent([_table_index(found, order * length), *cut, *tables], device)
+        ends = np.cumsum([len(table) for table in tables]).tolist()
+        tokens = map(slice, [0, *ends[:-1]], ends)
+        longest = [int(own[-1]) for own in cut]
+        runs = [Run(*parts) for parts in zip(tokens, sent[: len(cut)], longest, sent[len(cut) :], strict=True)]
+        return cls((len(lengths), length), index, runs)
 
     def pack(self, table: torch.Tensor) -> torch.Tensor:
         """(batch, length) to (tokens,)."""
@@ -172,17 +182,13 @@ class Rows:
         """(tokens, width) to (batch, length, width)."""
         return _put(packed, self.index, self.shape[0] * self.shape[1]).view(*self.shape, -1)
 
-    @cached_property
-    def runs(self) -> list[Run]:
-        """The sequences in runs, each worth its padding."""
-        starts = np.concatenate([[0], self.lengths.cumsum()])
-        bounds = cuts.cut(self.lengths.tolist(), lambda rows, longest: rows * longest**2 + _RUN_COST, most=_MOST)
-        return [self._run(self.lengths[a:b], slice(int(starts[a]), int(starts[b]))) for a, b in bounds]
 
-    def _run(self, lengths: NDArray[np.int64], tokens: slice) -> Run:
-        longest, device = int(lengths[-1]), self.index.device
-        index = _table_index(lengths, np.arange(len(lengths)) * longest)
-        return Run(tokens, torch.from_numpy(lengths).to(device), longest, torch.from_numpy(index).to(device))
+def _sent(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Arrays on a device, in one transfer, for which the host does not wait."""
+    together = torch.from_numpy(np.concatenate(arrays))
+    if device.type == "cuda":
+        together = together.pin_memory()
+    return together.to(device, non_blocking=True).split_with_sizes([len(array) for array in arrays])
 
 
 def _table_index(lengths: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:

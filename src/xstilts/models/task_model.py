@@ -42,8 +42,10 @@ class TaskModel(nn.Module):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
+        lengths: Sequence[int],
         token_type_ids: torch.Tensor | None = None,
         choice_mask: torch.Tensor | None = None,
+        chosen: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         task: str | None = None,
     ) -> dict[str, torch.Tensor]:
@@ -51,7 +53,9 @@ class TaskModel(nn.Module):
 
         Args:
             input_ids, attention_mask, token_type_ids: (batch, length), or (batch, choices, length).
+            lengths: real tokens of every sequence, those of a batch's choices one after the other; on the host.
             choice_mask: (batch, choices), true for real choices.
+            chosen: (tokens,), for masked-language modelling: places of the labelled tokens among all, flattened.
             labels: as the kind's `collate` gives them.
             task: the head to use; may be left out where there is only one.
 
@@ -62,10 +66,10 @@ class TaskModel(nn.Module):
         """
         ids, mask = input_ids.flatten(0, -2), attention_mask.flatten(0, -2)
         extra = {} if token_type_ids is None or not self._typed else {"token_type_ids": token_type_ids.flatten(0, -2)}
-        hidden = packing.last_hidden_state(self.encoder, ids, mask, **extra)
+        hidden = packing.last_hidden_state(self.encoder, ids, mask, lengths, **extra)
         head = self._head(task)
         if isinstance(head, MaskedLMHead):
-            return self._masked(head, hidden, labels)
+            return self._masked(head, hidden, chosen, labels)
         logits = head(hidden, mask)
         if choice_mask is not None:
             logits = logits.view(choice_mask.shape).masked_fill(~choice_mask, -torch.inf)
@@ -75,13 +79,15 @@ class TaskModel(nn.Module):
             outputs["items"] = labels.ne(IGNORED).sum()
         return outputs
 
-    def _masked(self, head: MaskedLMHead, hidden: torch.Tensor, labels: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    def _masked(
+        self, head: MaskedLMHead, hidden: torch.Tensor, chosen: torch.Tensor | None, labels: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
         """The masked tokens' logits alone: those of all tokens would be a vocabulary wide for nothing."""
-        assert labels is not None, "masked-language modelling predicts nothing without labels"
-        chosen = labels.ne(IGNORED)
-        logits = head(hidden[chosen], self.encoder.get_input_embeddings().weight)
-        loss = self._with_idle(head, heads.loss_sum(logits, labels[chosen]))
-        return {"logits": logits, "loss": loss, "items": chosen.sum()}
+        assert chosen is not None and labels is not None, "masked-language modelling predicts nothing without labels"
+        vectors = hidden.flatten(0, 1).index_select(0, chosen)
+        logits = head(vectors, self.encoder.get_input_embeddings().weight)
+        loss = heads.loss_sum(logits, labels.flatten().index_select(0, chosen))
+        return {"logits": logits, "loss": self._with_idle(head, loss), "items": labels.ne(IGNORED).sum()}
 
     def _with_idle(self, used: nn.Module, loss: torch.Tensor) -> torch.Tensor:
         """The same loss, computed also from all parameters of the other heads: these get a gradient, of zero.

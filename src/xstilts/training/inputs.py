@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from xstilts.models.heads import HeadSpec
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks.features import Features
-from xstilts.tasks.features.common import Encoded
+from xstilts.tasks.features.common import Batch, Encoded
 from xstilts.tasks.features.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ class Inputs(Sequence[tuple[int, "Encoded"]]):
         """Tokens of every input."""
         return [length for part in self._parts for length in _lengths(part.encoded)]
 
-    def collate(self, batch: Sequence[tuple[int, Encoded]]) -> dict[str, torch.Tensor | str]:
+    def collate(self, batch: Sequence[tuple[int, Encoded]]) -> Batch:
         """The arguments of `TaskModel.forward`, of inputs of one task; nothing for an empty batch."""
         if not batch:
             return {}

@@ -16,7 +16,7 @@ from typing_extensions import override
 from xstilts import files
 from xstilts.schema.training import Hyperparameters, Rule, Selection
 from xstilts.tasks.features import Features
-from xstilts.tasks.features.common import Encoded
+from xstilts.tasks.features.common import Encoded, moved
 
 if TYPE_CHECKING:
     from xstilts.models.task_model import TaskModel
@@ -74,9 +74,9 @@ class Dev:
     @torch.inference_mode()
     def _results(self, model: TaskModel, device: torch.device, where: Sequence[int]) -> list[Any]:
         batch = [self.encoded[i] for i in where]
-        tensors = {key: value.to(device) for key, value in self.features.collate(batch, self.pad_id).items()}
-        del tensors["labels"]
-        return self.features.decode(model(**tensors, task=self.task)["logits"], batch, self.hyper)
+        inputs = moved(self.features.collate(batch, self.pad_id), device)
+        del inputs["labels"]
+        return self.features.decode(model(**inputs, task=self.task)["logits"], batch, self.hyper)
 
 
 def mean_of(devs: Sequence[Dev]) -> Judge:

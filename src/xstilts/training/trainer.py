@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from xstilts.errors import ConfigError
 from xstilts.schema.training import DeepSpeed, Optimization
+from xstilts.tasks.features.common import moved
 from xstilts.training.batching import MicroBatches
 from xstilts.training.inputs import Inputs
 
@@ -165,8 +166,11 @@ class TaskTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], torch.Tensor | int | None]:
-        """The next step's passes, and the number of labelled items in them, over all ranks."""
-        passes = next(epoch_iterator)
+        """The next step's passes, and the number of labelled items in them, over all ranks.
+
+        They go to the device at once, for the Trainer would wait there for every tensor of every pass.
+        """
+        passes = [moved(one, device) for one in next(epoch_iterator)]
         return [passes], self._get_num_items_in_batch(passes, device)
 
     # To the Trainer a batch is one dictionary; here a step's batch is the list of its passes.
@@ -266,7 +270,7 @@ class TaskLosses:
     def add(self, task: str, loss: torch.Tensor) -> None:
         """Take one pass's part of a step's loss."""
         if self.sums.device != loss.device:
-            self.sums = self.sums.to(loss.device)
+            self.sums = self.sums.to(loss.device, non_blocking=True)
         self.sums[self._place[task]] += loss
 
     def clear(self, steps: list[int]) -> None:

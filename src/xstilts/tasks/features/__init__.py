@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from xstilts.schema.training import Hyperparameters
     from xstilts.tasks.base import Kind
-    from xstilts.tasks.features.common import Encoded
+    from xstilts.tasks.features.common import Batch, Encoded
 
 
 class Features(Protocol):
@@ -26,7 +26,7 @@ class Features(Protocol):
     ) -> list[Encoded]:
         """Model inputs, in the order of the rows; a row may give several."""
 
-    def collate(self, batch: Sequence[Encoded], pad_id: int, /) -> dict[str, torch.Tensor]:
+    def collate(self, batch: Sequence[Encoded], pad_id: int, /) -> Batch:
         """A padded batch, `labels` included: the arguments of `models.TaskModel.forward`."""
 
     def decode(self, logits: torch.Tensor, batch: Sequence[Encoded], hyper: Hyperparameters, /) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from xstilts.tasks.features.common import Encoded, Ids, Template, inputs, tokenize
+from xstilts.tasks.features.common import Batch, Encoded, Ids, Template, inputs, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -61,18 +61,18 @@ def _cut(first: Ids[int], second: Ids[int], room: int) -> tuple[Ids[int], Ids[in
     return first[: room - len(second)], second
 
 
-def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
+def collate(batch: Sequence[Encoded], pad_id: int) -> Batch:
     """Inputs (batch, choices, length), `choice_mask` (batch, choices; true for real choices) and `labels` (batch,).
 
     Missing choices are filled with one padding token that is attended to: an input without any would give NaN.
     """
     most = max(len(encoded["input_ids"]) for encoded in batch)
     flat = [choice for encoded in batch for choice in _filled(encoded, most, pad_id)]
-    tensors = {key: value.view(len(batch), most, -1) for key, value in inputs(flat, pad_id).items()}
+    made = inputs(flat, pad_id)
+    shaped = {key: value.view(len(batch), most, -1) for key, value in made.items() if key != "lengths"}
     counts = torch.tensor([len(encoded["input_ids"]) for encoded in batch])
-    tensors["choice_mask"] = torch.arange(most) < counts[:, None]
-    tensors["labels"] = torch.tensor([encoded["label"] for encoded in batch])
-    return tensors
+    labels = torch.tensor([encoded["label"] for encoded in batch])
+    return {**made, **shaped, "choice_mask": torch.arange(most) < counts[:, None], "labels": labels}
 
 
 def _filled(encoded: Encoded, number: int, pad_id: int) -> list[Encoded]:

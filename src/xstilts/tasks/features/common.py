@@ -26,6 +26,9 @@ Every kind has `input_ids` (choice: one array per choice), `example` (index of i
 special ones included); each kind's module says what else it keeps. Token ids are compact 32-bit arrays.
 """
 
+Batch = dict[str, Any]
+"""Inputs that go through a model together, the arguments of `TaskModel.forward`: tensors and, on the host, lengths."""
+
 Ids = array  # array("i"): four bytes a token, where a list of Python integers takes forty
 
 _BATCH = 8192
@@ -130,13 +133,25 @@ def mask(lengths: Sequence[int]) -> torch.Tensor:
     return (torch.arange(int(size.max())) < size[:, None]).long()
 
 
-def inputs(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids`, `attention_mask` and, where present, `token_type_ids`, all (batch, longest) int64."""
+def inputs(batch: Sequence[Encoded], pad_id: int) -> Batch:
+    """`input_ids`, `attention_mask` and, where present, `token_type_ids`, all (batch, longest) int64; and `lengths`.
+
+    The lengths, a tuple, stay on the host when the tensors go to a device, from which to read them back would stop it.
+    """
     ids = [encoded["input_ids"] for encoded in batch]
-    tensors = {"input_ids": padded(ids, pad_id), "attention_mask": mask([len(x) for x in ids])}
+    lengths = tuple(map(len, ids))
+    made: Batch = {"input_ids": padded(ids, pad_id), "attention_mask": mask(lengths), "lengths": lengths}
     if "token_type_ids" in batch[0]:
-        tensors["token_type_ids"] = padded([encoded["token_type_ids"] for encoded in batch], 0)
-    return tensors
+        made["token_type_ids"] = padded([encoded["token_type_ids"] for encoded in batch], 0)
+    return made
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on a device; out of pinned memory they go there while the host goes on."""
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        for name, value in batch.items()
+    }
 
 
 def label_ids(labels: Sequence[str]) -> dict[str, int]:

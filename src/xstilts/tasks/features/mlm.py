@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from xstilts.tasks.features.common import IGNORED, Encoded, inputs, padded
+from xstilts.tasks.features.common import IGNORED, Batch, Encoded, inputs, padded
 
 
-def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
-    """Inputs (batch, length) and `labels` (batch, length)."""
-    return {**inputs(batch, pad_id), "labels": padded([encoded["labels"] for encoded in batch], IGNORED)}
+def collate(batch: Sequence[Encoded], pad_id: int) -> Batch:
+    """Inputs and `labels` (batch, length), and `chosen` (tokens,): places of the labelled ones among all, flattened."""
+    labels = padded([encoded["labels"] for encoded in batch], IGNORED)
+    return {**inputs(batch, pad_id), "labels": labels, "chosen": labels.flatten().ne(IGNORED).nonzero().flatten()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from xstilts.tasks.features.common import IGNORED, Encoded, Template, inputs, label_ids, longest_first, tokenize
+from xstilts.tasks.features.common import IGNORED, Batch, Encoded, Template, inputs, label_ids, longest_first, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -41,7 +41,7 @@ def encode(
     return encoded
 
 
-def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
+def collate(batch: Sequence[Encoded], pad_id: int) -> Batch:
     """Padded inputs (batch, length) and `labels` (batch,)."""
     return {**inputs(batch, pad_id), "labels": torch.tensor([encoded["label"] for encoded in batch])}
 

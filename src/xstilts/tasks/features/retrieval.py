@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
-from xstilts.tasks.features.common import Encoded, Template, inputs, tokenize
+from xstilts.tasks.features.common import Batch, Encoded, Template, inputs, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,6 +21,8 @@ def encode(rows: Sequence[RetrievalRow], tokenizer: PreTrainedTokenizerFast, max
     return [{**template.wrap(ids[row["text"]][:room]), "example": i} for i, row in enumerate(rows)]
 
 
-def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
-    """Padded inputs (batch, length)."""
-    return inputs(batch, pad_id)
+def collate(batch: Sequence[Encoded], pad_id: int) -> Batch:
+    """Padded inputs (batch, length), the arguments of a bare encoder."""
+    made = inputs(batch, pad_id)
+    del made["lengths"]
+    return made

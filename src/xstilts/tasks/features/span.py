@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from xstilts.errors import ConfigError
-from xstilts.tasks.features.common import Encoded, Ids, Template, backend, inputs, tokenize
+from xstilts.tasks.features.common import Batch, Encoded, Ids, Template, backend, inputs, tokenize
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -130,7 +130,7 @@ def _window(
     }
 
 
-def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
+def collate(batch: Sequence[Encoded], pad_id: int) -> Batch:
     """Padded inputs (batch, length) and `labels` (batch, 2): first and last position of the answer."""
     labels = np.array([encoded["labels"] for encoded in batch], dtype=np.int64)
     return {**inputs(batch, pad_id), "labels": torch.from_numpy(labels)}

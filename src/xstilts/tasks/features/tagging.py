@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from xstilts.tasks.features.common import IGNORED, Encoded, Ids, Template, inputs, label_ids, padded
+from xstilts.tasks.features.common import IGNORED, Batch, Encoded, Ids, Template, inputs, label_ids, padded
 from xstilts.tasks.features.words import WordTokenizer
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _chunk(template: Template, pieces: Sequence[Ids[int]], tags: Sequence[int]) 
     return {**encoded, "starts": starts, "labels": targets}
 
 
-def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
+def collate(batch: Sequence[Encoded], pad_id: int) -> Batch:
     """Padded inputs and `labels`, all (batch, length)."""
     return {**inputs(batch, pad_id), "labels": padded([encoded["labels"] for encoded in batch], IGNORED)}
 
