@@ -35,7 +35,7 @@ def job(data: Path, *kinds: str) -> dict[str, Any]:
         "name": "tokenize", "digest": "0", "plan": {"step": "tokenize"}, "checkpoint": str(data / "backbone"),
         "tasks": [{"kind": kind, "labels": [], "hyper": LENGTHS} for kind in kinds],
         "train": [[str(data / f"{kind}.parquet")] for kind in kinds],
-        "evaluated": [str(data / f"{kinds[0]}-dev.parquet")],
+        "evaluated": [[str(data / f"{kind}-dev.parquet")] for kind in kinds],
         "tokens": str(data / "tokens"), "compute": {"threads": 2}, "output": str(data / "tokenized"),
     }  # fmt: skip
 
@@ -50,7 +50,8 @@ def test_a_training_and_its_predictions_find_their_inputs(tmp_path: Path, kind: 
     tokenize(job(data, kind))
     before = made(data)
     assert len(before) == 2
-    trained = training(data, data / "out", kind)
+    looks = {"checkpoint": "best", "every_steps": 3, "examples": 5}
+    trained = training(data, data / "out", kind, hyper={"selection": looks})
     train(trained)
     part = {"name": "t/en", "task": "t", "kind": kind, "labels": checkpoint.spec(data / "out").labels, "language": "en"}
     part |= {"variant": None, "digest": "d", "data": {"dev": str(data / f"{kind}-dev.parquet")}}
@@ -65,7 +66,7 @@ def test_several_tasks_share_a_job_and_what_is_there_stays(tmp_path: Path) -> No
     times = {path: path.stat().st_mtime_ns for path in (data / "tokens").glob("*.arrow")}
     tokenize(job(data, *reversed(KINDS)))
     assert {path: path.stat().st_mtime_ns for path in times} == times
-    assert len(made(data)) == 3
+    assert len(made(data)) == 4
     assert (data / "tokenized" / "record.json").exists()
 
 
@@ -73,7 +74,7 @@ def test_a_table_without_rows_is_refused_whichever_process_makes_it(tmp_path: Pa
     data = write_data(tmp_path)
     pq.write_table(pq.read_table(data / "pair.parquet").slice(0, 0), data / "none.parquet")
     wrong = job(data, "pair")
-    wrong["evaluated"].append(str(data / "none.parquet"))
+    wrong["evaluated"][0].append(str(data / "none.parquet"))
     with pytest.raises(UserError, match=r"none\.parquet: no rows to make inputs of"):
         tokenize(wrong)
     assert not (data / "tokenized").exists()
@@ -116,6 +117,13 @@ def test_with_gpus_it_goes_before_trainings_and_changes_no_digest() -> None:
     assert first("finetune/mini/mnli/squad_v1/seed-1") == first("predict/mini/mnli/squad_v1/seed-1") == [squad]
     assert {need.folders[0] for need in steps[squad].needs} == {"mini", "squad_v1", "xquad", "mlqa"}
     assert first("predict/mini/none/encoder/seedless") == []
+    looks = [
+        (step.payload["dev"], need.payload["evaluated"][0])
+        for step in steps.values()
+        for need in step.needs
+        if need.phase == "tokenize" and step.payload.get("dev")
+    ]
+    assert looks and all(set(dev) <= set(evaluated) for dev, evaluated in looks)
 
 
 CPU: dict[str, Any] = {"device": "cpu"}

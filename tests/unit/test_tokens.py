@@ -19,6 +19,7 @@ from xstilts.models.encoder import load_tokenizer
 from xstilts.tasks import features
 from xstilts.tasks.features import pair, tokens
 from xstilts.tasks.prepare import SCHEMAS
+from xstilts.training import mixing
 
 LABELS = {"pair": ("no", "yes"), "tagging": ("A", "B"), "span": ("answer",), "choice": ()}
 
@@ -62,6 +63,23 @@ def test_a_table_holds_the_inputs_as_they_are_made(
     for name, value in features.of(one.kind).collate(expected[2:7], 1).items():
         same = batch[name] == value if name == "lengths" else batch[name].equal(value)
         assert same and (name == "lengths" or batch[name].dtype == value.dtype)
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_a_look_at_dev_takes_the_first_rows_of_each_table(kind: str, tmp_path: Path) -> None:
+    """Of tables that predictions share; the inputs are those of these rows alone."""
+    made, one = table(tmp_path / "a.parquet", kind), recipe(tmp_path / "a.parquet", kind, max_length=24)
+    rows, encoded = mixing.dev(one, tmp_path, 1, examples=5)
+    assert rows == [*made[:3], *made[:3]]
+    expected = features.of(one.kind).encode(rows, one.tokenizer, one.hyper, list(one.labels))
+    assert len(expected) > 6 or kind in ("pair", "choice")
+    assert [{k: plain(v) for k, v in x.items()} for x in encoded] == [
+        {k: plain(v) for k, v in x.items()} for x in expected
+    ]
+    predicted = replace(one, paths=one.paths[:1])
+    assert [path.stem for path in tmp_path.glob("*.arrow")] == [predicted.key()]
+    whole = mixing.dev(predicted, tmp_path, 1)
+    assert whole[0] == made and len(whole[1]) == len(tokens.of(predicted, tmp_path, 1))
 
 
 def test_what_a_table_depends_on_gives_another_and_nothing_else_does(tmp_path: Path) -> None:

@@ -314,9 +314,8 @@ class Estimator:
         self, step: Step, slice_: Mapping[str, Any], compute: Mapping[str, Any], _stop: float | None
     ) -> Cost:
         """Inputs on so many cores; each is some numbers a token, mapped from the disk when it is read."""
-        parts = zip(slice_["tasks"], step.payload["train"], strict=True)
-        first = slice_["tasks"][0]
-        reads = [*parts, *((first, [path]) for path in step.payload["evaluated"])]
+        parts = zip(slice_["tasks"], step.payload["train"], step.payload["evaluated"], strict=True)
+        reads = [(task, paths) for task, train, single in parts for paths in (train, *([path] for path in single))]
         seen = [self._seen(step, task["kind"], paths, task["hyper"]) for task, paths in reads]
         seconds = _START["cpu"] + _ENCODE * sum(one.count for one in seen) / int(compute["threads"])
         return Cost(seconds, seconds, written=_TOKEN_BYTES * sum(one.tokens for one in seen))

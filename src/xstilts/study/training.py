@@ -136,7 +136,7 @@ class TrainingSteps(DataSteps):
     def _tokenized(
         self, backbone: str, phase: str, name: str, told: list[_Told], evaluated: Sequence[tuple[str, Part]] = ()
     ) -> tuple[Step, ...]:
-        """The step that makes the model inputs of trainings, and of predictions with the first task's head.
+        """The step that makes the model inputs of trainings and their looks at dev, and of a first task's predictions.
 
         None on a study that runs on CPUs: there the first job that asks for inputs makes them, while with GPUs it would
         hold one meanwhile. Trainings wait for it, and depend on nothing of it.
@@ -147,11 +147,13 @@ class TrainingSteps(DataSteps):
         inputs = {f"{part.split}:{dataset}/{part.language}": part.digest for dataset, part in evaluated}
         inputs["backbone"] = start.digest
         for one in told:
-            inputs |= {role: known for role, known in one.inputs.items() if role.startswith("train:")}
+            inputs |= one.inputs
+        looked = [[*one.payload["dev"], *one.payload["target_dev"].values()] for one in told]
+        looked[0] += [self._path(dataset, part) for dataset, part in evaluated]
         payload = {
             "checkpoint": str(start.directory),
             "train": [one.payload["train"] for one in told],
-            "evaluated": [self._path(dataset, part) for dataset, part in evaluated],
+            "evaluated": [list(dict.fromkeys(paths)) for paths in looked],
             "tokens": str(self.root / "tokens"),
             "compute": self._compute(ranks=1),
         }
@@ -181,6 +183,7 @@ class TrainingSteps(DataSteps):
             "precision": self.study.compute.precision,
         }
         payload = {"candidates": [str(step.directory) for step in tried], "dev": paths, "compute": self._compute()}
+        payload["tokens"] = str(self.root / "tokens")
         inputs = {f"candidate:{k}": step.digest for k, step in enumerate(tried)} | dev
         code = self._code("finetune", "xstilts.training.choose", *_task_modules(task, True))
         needs = (*tried, *dict.fromkeys(steps))

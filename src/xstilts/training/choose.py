@@ -13,6 +13,7 @@ from xstilts import files, provenance
 from xstilts.models import checkpoint
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
+from xstilts.tasks.features.tokens import Recipe
 from xstilts.training import mixing
 from xstilts.training.selection import Dev, criterion
 
@@ -24,8 +25,8 @@ def choose(job: dict[str, Any]) -> None:
     rank does all.
 
     Args:
-        job: name, digest, plan, task, kind, criterion, hyper, learning_rates, candidates (directories), dev, compute,
-            output.
+        job: name, digest, plan, task, kind, criterion, hyper, learning_rates, candidates (directories), dev, tokens
+            (directory), compute, output.
     """
     if os.environ.get("RANK", "0") != "0":
         return
@@ -55,8 +56,8 @@ def _score(job: dict[str, Any], candidate: Path, device: torch.device) -> float:
     (spec,) = model.specs.values()
     # Its own learning rate and batch play no part in looking.
     hyper = Hyperparameters.model_validate({"learning_rate": 1, "batch": 1, "epochs": 1, **job["hyper"]})
-    rows, kind = mixing.rows(job["dev"], "dev"), features.of(job["kind"])
-    encoded = kind.encode(rows, tokenizer, hyper, spec.labels)
+    made = Recipe(job["kind"], tuple(map(Path, job["dev"])), tokenizer, hyper, spec.labels)
+    rows, encoded = mixing.dev(made, Path(job["tokens"]), job["compute"]["threads"])
     measure = criterion(job["criterion"])
-    dev = Dev(spec.task, kind, rows, encoded, spec.labels, hyper, measure, tokenizer.pad_token_id)
+    dev = Dev(spec.task, features.of(job["kind"]), rows, encoded, spec.labels, hyper, measure, tokenizer.pad_token_id)
     return dev.score(model, device)

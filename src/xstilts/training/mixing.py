@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from xstilts.schema.arms import MLM, Mixture
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
 from xstilts.tasks.features import tokens
+from xstilts.tasks.features.common import Encoded
 from xstilts.training.batching import MicroBatches, Schedule, draws
 from xstilts.training.inputs import TaskData
 from xstilts.training.steps import mixed_steps, rates, total_steps
@@ -150,6 +152,30 @@ def _labels(part: dict[str, Any], found: list[str]) -> list[str]:
         problem = f"label {strange[0]!r} is none of the task's ({', '.join(labels)})"
         raise DataError(part["train"][0], problem, "correct the data, or map the label in the dataset's config")
     return labels
+
+
+def dev(
+    recipe: tokens.Recipe, store: Path, processes: int, examples: int | None = None
+) -> tuple[list[Any], list[Encoded]]:
+    """Rows of dev tables, one after the other, and their inputs, which predictions share.
+
+    Args:
+        examples: how many of the first to take, as many from each table (ANLI+ has five); None: all.
+
+    Raises:
+        UserError: there are none.
+    """
+    each = None if examples is None else math.ceil(examples / max(1, len(recipe.paths)))
+    found: list[Any] = []
+    encoded: list[Encoded] = []
+    for path in recipe.paths:
+        some = rows([str(path)], "dev")[:each]
+        for one in tokens.of(replace(recipe, paths=(path,)), store, processes):
+            if one["example"] >= len(some):
+                break
+            encoded.append({**one, "example": len(found) + one["example"]})
+        found += some
+    return found or rows([], "dev"), encoded
 
 
 def rows(paths: Sequence[str], split_name: str) -> list[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ from xstilts.models.encoder import check_length
 from xstilts.models.task_model import TaskModel
 from xstilts.schema.arms import MLM
 from xstilts.schema.training import Optimization, Rule
+from xstilts.tasks.features.tokens import Recipe
 from xstilts.training import mixing, room
 from xstilts.training.batching import Limits, MicroBatches
 from xstilts.training.inputs import Inputs, TaskData
@@ -116,13 +116,6 @@ def _hide_devices(cpu: bool, ranks: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif ranks == 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-
-
-def _first_of_each(paths: Sequence[str], examples: int | None) -> list[Any]:
-    """The first dev examples, as many from each of a task's datasets (ANLI+ has five), or all of them."""
-    if examples is None or not paths:
-        return mixing.rows(paths, "dev")
-    return [row for path in paths for row in mixing.rows([path], "dev")[: math.ceil(examples / len(paths))]]
 
 
 def _model(job: dict[str, Any], start: Path, mix: Mix) -> TaskModel:
@@ -238,8 +231,9 @@ class _Run:
         return Looks(judges, chosen, self._work.scratch, self._progress)
 
     def _dev(self, part: dict[str, Any], data: TaskData, paths: Sequence[str]) -> Dev:
-        rows = _first_of_each(paths, self._optimization.selection.examples)
-        encoded = data.features.encode(rows, self._tokenizer, data.hyper, data.labels)
+        made = Recipe(data.kind, tuple(map(Path, paths)), self._tokenizer, data.hyper, tuple(data.labels))
+        threads, examples = self._job["compute"]["threads"], self._optimization.selection.examples
+        rows, encoded = mixing.dev(made, Path(self._job["tokens"]), threads, examples)
         measure, pad = criterion(part["criterion"]), self._tokenizer.pad_token_id
         return Dev(data.task, data.features, rows, encoded, data.labels, data.hyper, measure, pad)
 

@@ -14,13 +14,14 @@ from xstilts.tasks.features.tokens import Recipe
 
 
 def tokenize(job: dict[str, Any]) -> None:
-    """Make the tables of inputs that trainings, and predictions with the first task's head, will ask for.
+    """Make the tables of inputs that trainings, their looks at dev, and predictions will ask for.
 
     Tables that are there stay; a job finds its table by content, so one that this job did not foresee is made then.
 
     Args:
         job: name, digest, plan, checkpoint (directory of the tokenizer), tasks (kind, labels, hyper (lengths)), train
-            (paths of each task), evaluated (paths of what is predicted), tokens (directory), compute, output.
+            and evaluated (paths of each task's training data, and of what its head predicts), tokens (directory),
+            compute, output.
 
     Raises:
         UserError: the tokenizer cannot be used, or a table has no rows.
@@ -33,11 +34,9 @@ def tokenize(job: dict[str, Any]) -> None:
         hyper: Any = SimpleNamespace(**task["hyper"])
         return Recipe(task["kind"], tuple(map(Path, paths)), tokenizer, hyper, tuple(labels))
 
-    trained = [
-        tokens.of(recipe(task, paths, task["labels"]), store, processes)
-        for task, paths in zip(job["tasks"], job["train"], strict=True)
-    ]
-    first, labels = job["tasks"][0], trained[0].labels
-    tokens.make([recipe(first, [path], labels) for path in job["evaluated"]], store, processes)
-    rows = sum(table.rows for table in trained)
+    rows = 0
+    for task, paths, evaluated in zip(job["tasks"], job["train"], job["evaluated"], strict=True):
+        trained = tokens.of(recipe(task, paths, task["labels"]), store, processes)
+        tokens.make([recipe(task, [path], trained.labels) for path in evaluated], store, processes)
+        rows += trained.rows
     files.write_json(Path(job["output"]) / files.RECORD, provenance.record(job, started, rows=rows))
