@@ -92,15 +92,15 @@ def test_the_tokenizer_of_a_checkpoint_makes_the_inputs_of_its_backbone_s(tmp_pa
 # --- in the graph
 
 
-def plan(base: str, **compute: Any) -> Plan:
+def plan(base: str, **changes: Any) -> Plan:
     raw = yaml.safe_load((ROOT / "config" / f"{base}.yaml").read_text(encoding="utf-8"))
-    made = Plan(config.load(config.deep_merge(raw, {"compute": compute})), scope="all")
+    made = Plan(config.load(config.deep_merge(raw, changes)), scope="all")
     made.steps()
     return made
 
 
 def test_with_gpus_it_goes_before_trainings_and_changes_no_digest() -> None:
-    without, steps = ({step.name: step for step in plan("mini", **compute).steps()} for compute in (CPU, GPU))
+    without, steps = ({step.name: step for step in plan("mini", compute=compute).steps()} for compute in (CPU, GPU))
     tokenized = {name for name in steps if name.startswith("tokenize/")}
     assert {name: step.digest for name, step in without.items()} == {
         name: step.digest for name, step in steps.items() if name not in tokenized
@@ -117,13 +117,18 @@ def test_with_gpus_it_goes_before_trainings_and_changes_no_digest() -> None:
     assert first("finetune/mini/mnli/squad_v1/seed-1") == first("predict/mini/mnli/squad_v1/seed-1") == [squad]
     assert {need.folders[0] for need in steps[squad].needs} == {"mini", "squad_v1", "xquad", "mlqa"}
     assert first("predict/mini/none/encoder/seedless") == []
-    looks = [
-        (step.payload["dev"], need.payload["evaluated"][0])
-        for step in steps.values()
+
+
+def test_it_makes_what_trainings_look_at() -> None:
+    best = {"mini": {"defaults": {"selection": {"checkpoint": "best"}}}}
+    looks = {
+        step.name: (set(step.payload["dev"]), set(need.payload["evaluated"][0]))
+        for step in plan("mini", compute=GPU, recipes=best).steps()
         for need in step.needs
         if need.phase == "tokenize" and step.payload.get("dev")
-    ]
-    assert looks and all(set(dev) <= set(evaluated) for dev, evaluated in looks)
+    }
+    assert {"intermediate/mini/mnli/seed-1", "finetune/mini/none/udpos/seed-1"} <= set(looks)
+    assert all(dev <= evaluated for dev, evaluated in looks.values())
 
 
 CPU: dict[str, Any] = {"device": "cpu"}
