@@ -30,7 +30,7 @@ wildcard_constraints:
     backbone="[^/]+",
     intermediate="[^/]+",
     train_set="[^/]+",
-    phase="intermediate|finetune",
+    phase="intermediate|finetune|predict",
     trained="[^/]+",
     target="[^/]+",
 

@@ -444,7 +444,8 @@ def _what(plan: Plan, step: Step, key: str) -> str:
         case "intermediate" | "finetune":
             return _common(step, key) or f"{_CONTROLS.get(key, words(key))} of {step.phase}/{place[-2]}"
         case "tokenize":
-            return f"{words(key.rpartition('.')[2])} of {place[1]}/{place[2]}"
+            owner = "retrieval" if place[2] == ENCODER else f"{place[1]}/{place[2]}"
+            return f"{words(key.rpartition('.')[2])} of {owner}"
         case "translate":
             return _common(step, key) or f"{words(key)} of translation {place[0]}"
         case "predict" if head == "hyper":

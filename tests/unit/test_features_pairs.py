@@ -119,7 +119,7 @@ def test_retrieval_sentences_are_cut_at_max_length_special_tokens_included() -> 
     fast = tokenizer("unigram")
     texts = ["the cat", "the cat sat on the mat and the dog ran away"]
     rows = [{"side": "english", "id": str(i), "text": t, "gold": []} for i, t in enumerate(texts)]
-    first, second = retrieval.encode(rows, fast, 8)
+    first, second = retrieval.encode(rows, fast, HYPER.model_copy(update={"max_length": 8}), [])
     full = fast(texts[1])["input_ids"]
     assert list(first["input_ids"]) == fast(texts[0])["input_ids"]
     assert list(second["input_ids"]) == [*full[:7], fast.sep_token_id]

@@ -6,7 +6,8 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +22,7 @@ from xstilts.evaluation.predict import predict
 from xstilts.models import checkpoint
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
+from xstilts.tasks.features import tokens
 from xstilts.training.tokenizer import PAD, train_tokenizer
 
 WORDS = ["red", "green", "blue", "one", "two", "three", "four", "five", "six", "seven"]
@@ -199,12 +201,15 @@ def sentence(side: str, name: str, text: str, *gold: str) -> dict[str, Any]:
     return {"side": side, "id": name, "text": text, "gold": list(gold)}
 
 
-def test_vectors_are_means_over_all_tokens_of_a_layer() -> None:
-    model = encoder()
-    rows = [sentence("english", str(i), text) for i, text in enumerate(TEXTS)]
-    vectors = embed.Embedder(model, TOKENIZER, 24, 40, "fp32").vectors(rows, [0, 2])
-    assert vectors.shape == (2, len(TEXTS), 16)
-    for i, text in enumerate(TEXTS):
+def test_vectors_are_means_over_all_tokens_of_a_layer(tmp_path: Path) -> None:
+    model, path = encoder(), tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist([sentence("english", str(i), text) for i, text in enumerate(TEXTS)]), path)
+    lengths: Any = SimpleNamespace(max_length=24)
+    inputs = tokens.of(tokens.Recipe("retrieval", (path,), TOKENIZER, lengths, ()), tmp_path, 1)
+    places = list(range(len(TEXTS)))[::-2]
+    vectors = embed.Embedder(model, PAD, 40, "fp32").vectors(inputs, places, [0, 2])
+    assert vectors.shape == (2, len(places), 16)
+    for i, text in enumerate(TEXTS[place] for place in places):
         with torch.no_grad():
             states = model(**TOKENIZER(text, return_tensors="pt"), output_hidden_states=True).hidden_states
         assert torch.allclose(vectors[0, i], states[0][0].mean(0), atol=1e-5)
@@ -212,7 +217,7 @@ def test_vectors_are_means_over_all_tokens_of_a_layer() -> None:
 
 
 def test_all_layers_come_in_passes_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    embedder = embed.Embedder(encoder(), TOKENIZER, 24, 40, "fp32")
+    embedder = embed.Embedder(encoder(), PAD, 40, "fp32")
     assert embedder.layers("all") == [0, 1, 2]
     with pytest.raises(ConfigError, match="retrieval_layer: 3, but the encoder has layers 0 to 2"):
         embedder.layers([3])
@@ -224,14 +229,16 @@ def test_all_layers_come_in_passes_that_fit(monkeypatch: pytest.MonkeyPatch) -> 
 class Fixed(embed.Embedder):
     """Gives the vectors written in the texts, as `x,y`; a trailing letter tells equal ones apart."""
 
-    def vectors(self, rows: Any, layers: Any) -> torch.Tensor:
-        return torch.tensor([[[float(x) for x in row["text"].split()[0].split(",")] for row in rows]] * len(layers))
+    def vectors(self, inputs: Any, places: Any, layers: Any) -> torch.Tensor:
+        texts = [inputs[i]["text"] for i in places]
+        return torch.tensor([[[float(x) for x in text.split()[0].split(",")] for text in texts]] * len(layers))
 
 
 def retrieved(task: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The raw rows of layer 1."""
-    embedder = Fixed(encoder(), TOKENIZER, 24, 40, "fp32")
-    table: list[dict[str, Any]] = embed.table(task, rows, embedder, {"layers": [1], "neighbours": 2}).to_pylist()
+    embedder, inputs = Fixed(encoder(), PAD, 40, "fp32"), cast(Any, rows)
+    made = embed.table(task, rows, inputs, embedder, {"layers": [1], "neighbours": 2})
+    table: list[dict[str, Any]] = made.to_pylist()
     assert {(row["layer"], row["centred"]) for row in table} == {(1, False), (1, True)}
     return [row for row in table if not row["centred"]]
 

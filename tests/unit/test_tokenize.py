@@ -11,7 +11,7 @@ import pytest
 import yaml
 from test_packing import HYPER
 from tests.workspace import ROOT
-from tiny import FAMILIES, tokenizer
+from tiny import FAMILIES, table, tokenizer
 from trainings import job as training
 from trainings import write_data
 
@@ -57,6 +57,22 @@ def test_a_training_and_its_predictions_find_their_inputs(tmp_path: Path, kind: 
     part |= {"variant": None, "digest": "d", "data": {"dev": str(data / f"{kind}-dev.parquet")}}
     asked = {"checkpoint": str(data / "out"), "parts": [part], "hyper": LENGTHS, "retrieval": None, "batch_tokens": 512}
     predict({**trained, **asked, "store": str(data / "store"), "output": str(data / "predicted")})
+    assert made(data) == before
+
+
+def test_retrieval_finds_its_sentences(tmp_path: Path) -> None:
+    data, lengths = write_data(tmp_path), {"max_length": 9}
+    rows = [{"side": side, "id": side[0], "text": "the cat sat", "gold": [gold] if gold else []}
+            for side, gold in (("foreign", "e"), ("english", ""))]  # fmt: skip
+    path = table(data / "retrieval.parquet", rows)
+    one = {"tasks": [{"kind": "retrieval", "labels": [], "hyper": lengths}], "train": [[]], "evaluated": [[path]]}
+    tokenize({**job(data, "pair"), **one})
+    before = made(data)
+    assert len(before) == 1
+    part = {"name": "t/de", "task": "tatoeba", "kind": "retrieval", "labels": [], "language": "de", "variant": None}
+    asked = {"parts": [{**part, "digest": "d", "data": {"dev": path}}], "hyper": None, "batch_tokens": 512}
+    asked |= {"retrieval": {**lengths, "layers": [1], "neighbours": 1}, "store": str(data / "store")}
+    predict({**training(data, data / "predicted", "pair"), **asked})
     assert made(data) == before
 
 
@@ -116,7 +132,7 @@ def test_with_gpus_it_goes_before_trainings_and_changes_no_digest() -> None:
     squad = "tokenize/mini/finetune/squad_v1"
     assert first("finetune/mini/mnli/squad_v1/seed-1") == first("predict/mini/mnli/squad_v1/seed-1") == [squad]
     assert {need.folders[0] for need in steps[squad].needs} == {"mini", "squad_v1", "xquad", "mlqa"}
-    assert first("predict/mini/none/encoder/seedless") == []
+    assert first("predict/mini/none/encoder/seedless") == ["tokenize/mini/predict/encoder"]
 
 
 def test_it_makes_what_trainings_look_at() -> None:

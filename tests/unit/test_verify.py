@@ -188,7 +188,7 @@ def test_a_mean_over_other_languages_and_an_unknown_model_are_no_match(tmp_path:
 def test_verify_yaml_has_the_authors_settings_and_trains_nothing() -> None:
     plan = Plan(config.load(yaml.safe_load((ROOT / "config" / "verify.yaml").read_text(encoding="utf-8"))))
     assert sorted({step.phase for step in plan.steps()}) == [
-        "backbone", "figures", "predict", "preflight", "prepare", "score", "tabulate"
+        "backbone", "figures", "predict", "preflight", "prepare", "score", "tabulate", "tokenize"
     ]  # fmt: skip
     predict = plan.step("predict", ("xlm-roberta-large", "none", "encoder", "seedless"))
     assert predict.slice["retrieval"] == {"layers": [14], "max_length": 256, "neighbours": 4}

@@ -316,7 +316,7 @@ class Estimator:
         """Inputs on so many cores; each is some numbers a token, mapped from the disk when it is read."""
         parts = zip(slice_["tasks"], step.payload["train"], step.payload["evaluated"], strict=True)
         reads = [(task, paths) for task, train, single in parts for paths in (train, *([path] for path in single))]
-        seen = [self._seen(step, task["kind"], paths, task["hyper"]) for task, paths in reads]
+        seen = [self._seen(step, task["kind"], paths, task["hyper"]) for task, paths in reads if paths]
         seconds = _START["cpu"] + _ENCODE * sum(one.count for one in seen) / int(compute["threads"])
         return Cost(seconds, seconds, written=_TOKEN_BYTES * sum(one.tokens for one in seen))
 

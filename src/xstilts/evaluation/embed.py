@@ -17,10 +17,10 @@ from xstilts.errors import ConfigError, UserError
 from xstilts.evaluation import search
 from xstilts.evaluation.inference import autocast, by_tokens
 from xstilts.metrics import retrieval as metric
-from xstilts.models.encoder import check_length
 from xstilts.models.pooling import mean
 from xstilts.tasks.features.common import moved
-from xstilts.tasks.features.retrieval import collate, encode
+from xstilts.tasks.features.retrieval import collate
+from xstilts.tasks.features.tokens import Tokens
 from xstilts.tasks.rows import RetrievalRow
 
 _LAYER_BYTES = 8 * 2**30  # vectors held at a time; more layers than fit take more passes of the encoder
@@ -57,15 +57,13 @@ class Embedder:
 
     Attributes:
         model: a Hugging Face encoder in evaluation mode, on its device.
-        tokenizer: its fast tokenizer.
-        max_length: tokens per sentence, special ones included; longer ones are cut.
+        pad_id: its tokenizer's padding token.
         batch_tokens: tokens per batch, padding included.
         precision: of the encoder; vectors, means and search are float32.
     """
 
     model: Any
-    tokenizer: Any
-    max_length: int
+    pad_id: int
     batch_tokens: int
     precision: str
 
@@ -88,33 +86,33 @@ class Embedder:
         return (layers[start : start + size] for start in range(0, len(layers), size))
 
     @torch.inference_mode()
-    def vectors(self, rows: Sequence[RetrievalRow], layers: Sequence[int]) -> torch.Tensor:
-        """Float32 vectors of every sentence: (layers, sentences, width), on the CPU.
+    def vectors(self, inputs: Tokens, places: Sequence[int], layers: Sequence[int]) -> torch.Tensor:
+        """Float32 vectors of the sentences at these places: (layers, sentences, width), on the CPU.
 
         Raises:
             UserError: a vector is not finite.
         """
-        check_length(self.model.config, self.max_length, "recipe.retrieval.max_length")
-        encoded = encode(rows, self.tokenizer, self.max_length)
-        found = torch.empty(len(layers), len(rows), int(self.model.config.hidden_size))
-        for batch in by_tokens([one["tokens"] for one in encoded], self.batch_tokens):
-            inputs = collate([encoded[i] for i in batch], self.tokenizer.pad_token_id)
-            inputs = moved(inputs, self.model.device)
+        found = torch.empty(len(layers), len(places), int(self.model.config.hidden_size))
+        for batch in by_tokens(inputs.lengths[places].tolist(), self.batch_tokens):
+            some = moved(collate([inputs[places[i]] for i in batch], self.pad_id), self.model.device)
             with autocast(self.precision, self.model.device):
-                hidden = self.model(**inputs, output_hidden_states=True).hidden_states
-            means = [mean(hidden[layer].float(), inputs["attention_mask"]) for layer in layers]
+                hidden = self.model(**some, output_hidden_states=True).hidden_states
+            means = [mean(hidden[layer].float(), some["attention_mask"]) for layer in layers]
             found[:, batch] = torch.stack(means).cpu()
         if not bool(found.isfinite().all()):
             raise UserError("retrieval: the encoder gives vectors that are not finite; use precision fp32 or bf16")
         return found
 
 
-def table(task: str, rows: Sequence[RetrievalRow], embedder: Embedder, retrieval: dict[str, Any]) -> pa.Table:
+def table(
+    task: str, rows: Sequence[RetrievalRow], inputs: Tokens, embedder: Embedder, retrieval: dict[str, Any]
+) -> pa.Table:
     """The prediction table of one language: every layer asked for, with vectors as they are and mean-centred.
 
     Args:
         task: tatoeba or bucc2018.
         rows: both sides.
+        inputs: one per row.
         retrieval: `layers` (list, or "all") and `neighbours` (of the ratio margin).
 
     Raises:
@@ -124,7 +122,7 @@ def table(task: str, rows: Sequence[RetrievalRow], embedder: Embedder, retrieval
     pair = _Pair.of(rows, distinct=schema is _MINING)
     parts = []
     for layers in embedder.passes(embedder.layers(retrieval["layers"]), len(pair.foreign) + len(pair.english)):
-        sides = [embedder.vectors(side, layers) for side in (pair.foreign, pair.english)]
+        sides = [embedder.vectors(inputs, places, layers) for places in pair.places]
         for place, layer in enumerate(layers):
             for centred in (False, True):
                 foreign, english = (search.prepared(side[place], centred) for side in sides)
@@ -141,34 +139,36 @@ class _Pair:
 
     Attributes:
         foreign, english: the rows to embed.
+        places: of these among all rows.
         ids: per side, sentence to id, for sentences that stand for one id only (mining).
         gold: (foreign id, English id) of all translations.
     """
 
     foreign: list[RetrievalRow]
     english: list[RetrievalRow]
+    places: tuple[list[int], list[int]]
     ids: tuple[dict[str, str], dict[str, str]]
     gold: list[tuple[str, str]]
 
     @classmethod
     def of(cls, rows: Sequence[RetrievalRow], distinct: bool) -> _Pair:
         """Part the rows; `distinct` keeps the first of equal sentences (upstream's `text_load_unify`)."""
-        foreign, english = ([row for row in rows if row["side"] == side] for side in ("foreign", "english"))
-        if not foreign or not english:
+        first, second = ([i for i, row in enumerate(rows) if row["side"] == side] for side in ("foreign", "english"))
+        if not first or not second:
             raise UserError("retrieval: a side has no sentences; give foreign and English ones")
-        ids = (_unambiguous(foreign), _unambiguous(english))
-        gold = [(row["id"], name) for row in foreign for name in row["gold"]]
+        ids = (_unambiguous([rows[i] for i in first]), _unambiguous([rows[i] for i in second]))
+        gold = [(rows[i]["id"], name) for i in first for name in rows[i]["gold"]]
         if distinct:
-            foreign, english = _distinct(foreign), _distinct(english)
-        return cls(foreign, english, ids, gold)
+            first, second = _distinct(rows, first), _distinct(rows, second)
+        return cls([rows[i] for i in first], [rows[i] for i in second], (first, second), ids, gold)
 
 
 def _unambiguous(rows: list[RetrievalRow]) -> dict[str, str]:
     return metric.ids_of_unique([row["id"] for row in rows], [row["text"] for row in rows])
 
 
-def _distinct(rows: list[RetrievalRow]) -> list[RetrievalRow]:
-    return list({row["text"]: row for row in reversed(rows)}.values())[::-1]
+def _distinct(rows: Sequence[RetrievalRow], places: list[int]) -> list[int]:
+    return list({rows[i]["text"]: i for i in reversed(places)}.values())[::-1]
 
 
 def _searched(pair: _Pair, vectors: Vectors, _neighbours: int, device: torch.device) -> Columns:

@@ -26,6 +26,7 @@ from xstilts.errors import ConfigError, UserError
 from xstilts.evaluation.inference import autocast, by_tokens
 from xstilts.job import terminal
 from xstilts.models import checkpoint
+from xstilts.models.encoder import check_length
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.tasks.base import Kind
@@ -154,15 +155,17 @@ def _loaded(job: dict[str, Any], directory: Path) -> Predictor:
     """A checkpoint, ready to predict: with its trained head, or as a bare encoder for retrieval."""
     device = _device(job["compute"]["device"])
     tokenizer = checkpoint.load_tokenizer(directory)
-    run = (job["batch_tokens"], job["precision"])
+    inputs, run = partial(_inputs, job, tokenizer), (job["batch_tokens"], job["precision"])
     if job["hyper"] is not None:
         model = checkpoint.load(directory).to(device)
-        inputs = partial(_inputs, job, tokenizer)
         return _Trained(directory, model, tokenizer, inputs, SimpleNamespace(**job["hyper"]), *run)
     embed = importlib.import_module("xstilts.evaluation.embed")
     encoder: Any = checkpoint.load_encoder(directory)
-    embedder = embed.Embedder(encoder.to(device).eval(), tokenizer, job["retrieval"]["max_length"], *run)
-    return lambda part, path: embed.table(part["task"], _rows(path), embedder, job["retrieval"])
+    check_length(encoder.config, job["retrieval"]["max_length"], "recipe.retrieval.max_length")
+    embedder = embed.Embedder(encoder.to(device).eval(), tokenizer.pad_token_id, *run)
+    return lambda part, path: embed.table(
+        part["task"], _rows(path), inputs("retrieval", path, ()), embedder, job["retrieval"]
+    )
 
 
 def _rows(path: Path) -> list[Any]:
@@ -172,7 +175,7 @@ def _rows(path: Path) -> list[Any]:
 
 def _inputs(job: dict[str, Any], tokenizer: Any, kind: Kind, path: Path, labels: tuple[str, ...]) -> Tokens:
     """A prepared table as model inputs, made once for all checkpoints that share a tokenizer."""
-    hyper: Any = SimpleNamespace(**job["hyper"])
+    hyper: Any = SimpleNamespace(**(job["hyper"] or job["retrieval"]))
     recipe = tokens.Recipe(kind, (path,), tokenizer, hyper, labels)
     return tokens.of(recipe, Path(job["tokens"]), job["compute"]["threads"])
 

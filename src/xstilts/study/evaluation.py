@@ -22,8 +22,7 @@ class EvaluationSteps(TrainingSteps):
             {**part, "digest": digest.of([defined, checkpoint.digest])}
             for part, defined in self._predicted(backbone, group)
         ]
-        tokens = self.tokenized(backbone, group) if group != ENCODER else ()
-        needs = dict.fromkeys((checkpoint, *map(self._data_of, self._tables(group)), *tokens))
+        needs = dict.fromkeys((checkpoint, *map(self._data_of, self._tables(group)), *self.tokenized(backbone, group)))
         folders = (backbone, intermediate, group, seeds.folder)
         inputs = {part["name"]: part["digest"] for part in parts}
         files = ("record.json", *(f"{name}.parquet" for name in inputs))

@@ -15,7 +15,7 @@ from xstilts.schema.arms import MLM, Intermediate, TaskUse
 from xstilts.schema.training import BackboneTraining, Hyperparameters, Optimization, Selection
 from xstilts.study.data import DataSteps
 from xstilts.study.grid import remembered
-from xstilts.study.step import MODEL_FILES, NONE, TRAINED_FILES, Part, Seeds, Step
+from xstilts.study.step import ENCODER, MODEL_FILES, NONE, TRAINED_FILES, Part, Seeds, Step
 from xstilts.tasks.base import Task
 from xstilts.training.steps import split
 
@@ -121,17 +121,24 @@ class TrainingSteps(DataSteps):
         return self._training("finetune", folders, told.slice, [], [told], tokens, backbone, start, seeds.finetune or 0)
 
     @remembered
-    def tokenized(self, backbone: str, train_set: str) -> tuple[Step, ...]:
-        """What makes the inputs of a train set's fine-tunes and of their predictions; see `_tokenized`."""
-        hyper = config.hyperparameters(self.study, "finetune", train_set)
-        told = self._told("finetune", TaskUse(task=train_set), hyper)
+    def tokenized(self, backbone: str, group: str) -> tuple[Step, ...]:
+        """What makes the inputs of a train set's fine-tunes and predictions, or of retrieval; see `_tokenized`."""
         evaluated = [
             (self.study.targets[target].dataset or target, part)
-            for target in self.train_sets()[train_set]
+            for target in self.train_sets()[group]
             for language in self.languages(target)
             for part in self._evaluated(target, language)
         ]
-        return self._tokenized(backbone, "finetune", train_set, [told], evaluated)
+        if group == ENCODER:
+            return self._tokenized(backbone, "predict", group, [self._sentences()], evaluated)
+        told = self._told("finetune", TaskUse(task=group), config.hyperparameters(self.study, "finetune", group))
+        return self._tokenized(backbone, "finetune", group, [told], evaluated)
+
+    def _sentences(self) -> _Told:
+        """What of retrieval, for which nothing is trained, its inputs depend on."""
+        lengths = {"max_length": config.retrieval_length(self.study)}
+        slice_ = {"kind": "retrieval", "labels": (), "hyper": lengths}
+        return _Told(slice_, {}, {"train": [], "dev": [], "target_dev": {}}, (), [])
 
     def _tokenized(
         self, backbone: str, phase: str, name: str, told: list[_Told], evaluated: Sequence[tuple[str, Part]] = ()

@@ -36,7 +36,9 @@ def tokenize(job: dict[str, Any]) -> None:
 
     rows = 0
     for task, paths, evaluated in zip(job["tasks"], job["train"], job["evaluated"], strict=True):
-        trained = tokens.of(recipe(task, paths, task["labels"]), store, processes)
-        tokens.make([recipe(task, [path], trained.labels) for path in evaluated], store, processes)
-        rows += trained.rows
+        labels = task["labels"]
+        if paths:  # none for retrieval, which nothing is trained for
+            trained = tokens.of(recipe(task, paths, labels), store, processes)
+            labels, rows = trained.labels, rows + trained.rows
+        tokens.make([recipe(task, [path], labels) for path in evaluated], store, processes)
     files.write_json(Path(job["output"]) / files.RECORD, provenance.record(job, started, rows=rows))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Features(Protocol):
-    """What the module of every kind with a head offers (retrieval has none: see `features.retrieval`)."""
+    """What the module of every kind with a head offers; that of retrieval, which has none, up to `collate`."""
 
     def labels(self, rows: Sequence[Any], /) -> list[str]:
         """Labels of the head, where the task does not fix them."""

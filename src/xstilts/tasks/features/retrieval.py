@@ -10,13 +10,24 @@ from xstilts.tasks.features.common import Batch, Encoded, Template, inputs, toke
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from xstilts.schema.training import Hyperparameters
     from xstilts.tasks.rows import RetrievalRow
 
 
-def encode(rows: Sequence[RetrievalRow], tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[Encoded]:
+def labels(_rows: Sequence[RetrievalRow]) -> list[str]:
+    """None: there is no head."""
+    return []
+
+
+def encode(
+    rows: Sequence[RetrievalRow],
+    tokenizer: PreTrainedTokenizerFast,
+    hyper: Hyperparameters,
+    _labels: Sequence[str],
+) -> list[Encoded]:
     """One input per row, special tokens included, cut at its end to `max_length` tokens."""
     template = Template.of(tokenizer, 1)
-    room = template.room(max_length)
+    room = template.room(hyper.max_length)
     ids = tokenize(tokenizer, (row["text"] for row in rows))
     return [{**template.wrap(ids[row["text"]][:room]), "example": i} for i, row in enumerate(rows)]
 
