@@ -152,7 +152,7 @@ def settings(given: argparse.Namespace, seed: int, work: str) -> TrainingArgumen
         "device": given.device, "ranks": 1, "micro_batch": None, "micro_tokens": None, "threads": given.threads,
         "deepspeed": None, "report_to": [],
     }  # fmt: skip
-    more = {"steps": given.steps + 1, "examples": given.batch, "heads": 1, "seed": seed}
+    more = {"steps": given.steps + 1, "examples": given.batch, "seed": seed}
     return arguments(hyper(given), compute, precision=given.precision, work=Path(work), **more)
 
 
