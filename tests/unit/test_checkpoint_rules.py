@@ -21,6 +21,7 @@ from xstilts.evaluation.predict import predict
 from xstilts.evaluation.score import score
 from xstilts.models import checkpoint
 from xstilts.schema.training import Selection
+from xstilts.training.choose import choose
 from xstilts.training.run import train
 
 COMMON = {"learning_rate": 0.02, "schedule": "constant", "warmup": 0, "steps": 8}
@@ -67,6 +68,18 @@ def test_further_rules_change_nothing_in_what_counts(data: Path, tmp_path: Path)
         assert AutoModel.from_pretrained(tmp_path / "beside" / "also" / name).config.hidden_size == 16
     best = [e["step"] for e in curve(tmp_path / "beside") if "dev" in e]
     assert best == [2, 4, 6, 8]  # patience belongs to `best` as the one that counts
+
+
+def test_of_several_rates_the_best_on_dev_is_published(data: Path, tmp_path: Path) -> None:
+    rates = [0.001, 0.02]
+    tried = [trained(data, tmp_path / str(rate), kind="tagging", hyper={"learning_rate": rate}) for rate in rates]
+    hyper = {"max_length": 24, "selection": {"checkpoint": "last"}}
+    told = {**job(data, tmp_path / "best", "tagging"), "hyper": hyper}
+    choose({**told, "candidates": list(map(str, tried)), "learning_rates": rates})
+    record = json.loads((tmp_path / "best" / "record.json").read_text(encoding="utf-8"))
+    scores = [one["dev"] for one in record["tried"]]
+    assert record["chosen"] == 0.02 and scores[1] == record["dev"] > scores[0]
+    assert distance(tmp_path / "best", tried[1]) == 0
 
 
 def test_the_oracle_keeps_the_best_look_of_each_target_language(data: Path, tmp_path: Path) -> None:
