@@ -41,8 +41,12 @@ def in_turns(systems: Mapping[str, Callable[[], float]], repeats: int) -> dict[s
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> Spread:
     """Ratios repeat by repeat: median, least, most."""
-    own = [a / b for a, b in zip(above, below, strict=True)]
-    return {"median": statistics.median(own), "least": min(own), "most": max(own)}
+    return spread([a / b for a, b in zip(above, below, strict=True)])
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median, least, most."""
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
 def told(spread: Spread) -> str:

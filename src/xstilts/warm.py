@@ -32,6 +32,7 @@ _PRELOADED = (
     "transformers.trainer",
     "transformers.models.xlm_roberta.modeling_xlm_roberta",
     "pyarrow.parquet",
+    "pandas",
 )
 _IDLE_SECONDS = 60.0
 _START_SECONDS = 120.0

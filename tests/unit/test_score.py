@@ -234,11 +234,16 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
         score({**job, "predictions": {"en": str(tmp_path / "y.parquet")}})
 
 
-def test_scoring_loads_nothing_heavy() -> None:
-    heavy = ("torch", "transformers", "pandas")
-    code = f"import sys, xstilts.evaluation.score; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+def test_a_scoring_job_loads_nothing_heavy(tmp_path: Path) -> None:
+    """To its end, by the script: also what libraries import only once they are used counts."""
+    pq.write_table(_table("test", pairs("AB", "AA")), tmp_path / "en.parquet")
+    job = {"name": "x", "digest": "0", "plan": {}, "variant": "best", "also": {}, "output": str(tmp_path), **PAIR}
+    (tmp_path / "job.json").write_text(json.dumps({**job, "predictions": {"en": str(tmp_path / "en.parquet")}}))
+    heavy = {"torch", "transformers", "pandas", "scipy", "matplotlib", "snakemake"}
+    code = f"from xstilts import job; job.main('xstilts.evaluation.score:score'); print({heavy} & set(sys.modules))"
+    command = [sys.executable, "-c", f"import sys; {code}", str(tmp_path / "job.json")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()" and (tmp_path / "scores.json").exists()
 
 
 def points(directory: Path) -> dict[tuple[str, str, str], list[tuple[str, float, float]]]:

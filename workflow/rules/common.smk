@@ -8,7 +8,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from snakemake.common import FUNC_OVERWRITE_PARAMS_ATTR
 from snakemake.io import report as in_report
+from snakemake.resources import Resource
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
 
 from xstilts import revisions, site
@@ -114,12 +116,18 @@ SCOPED = ("overlap", "tabulate", "figures", "selection", "significance", "report
 WHOLE = ("verify_published", "verify_baseline")
 
 
-def step_of(phase, wildcards, scope="matrix"):
-    """The step that a job stands for; a path with another configuration's digest is refused."""
+def step_of(phase, wildcards, scope="matrix", **known):
+    """The step that a job stands for; a path with another configuration's digest is refused.
+
+    Here as below, `known` are folders that a rule names itself, in place of wildcards: among a hundred rules whose paths
+    begin alike, Snakemake would try every one on every path.
+    """
     if phase in (*SCOPED, *WHOLE):
         plan = plan_of(scope)
         return plan.step(phase, plan.part if phase in SCOPED else ())
-    folders = tuple(getattr(wildcards, name) for name in FOLDERS[phase])
+    folders = tuple(
+        known.get(name) or getattr(wildcards, name) for name in FOLDERS[phase]
+    )
     # A job on a cluster is started by its name alone: it looks where the rows of its scope may be.
     for plan in map(plan_of, (*SCOPES, "all")):
         step = plan.find(phase, folders)
@@ -129,14 +137,15 @@ def step_of(phase, wildcards, scope="matrix"):
     raise WorkflowError(f"{place}: {asked} belongs to another configuration")
 
 
-def place_of(phase, base):
+def place_of(phase, base, **known):
     """The folder of a phase's job below `base`, with wildcards for the cell and the digest."""
-    return base.joinpath(*(f"{{{name}}}" for name in FOLDERS[phase]), "{digest}")
+    folders = (known.get(name, f"{{{name}}}") for name in FOLDERS[phase])
+    return base.joinpath(*folders, "{digest}")
 
 
-def pattern(phase, *names):
+def pattern(phase, *names, **known):
     """Output paths of a phase."""
-    base = place_of(phase, PLAN.root / PLAN.folder(phase))
+    base = place_of(phase, PLAN.root / PLAN.folder(phase), **known)
     return [str(base / name) for name in names]
 
 
@@ -145,14 +154,14 @@ def world_files():
     return PLAN.world().files if PLAN.study.data.world else ("record.json",)
 
 
-def log_of(phase):
+def log_of(phase, **known):
     """Log file of a phase's jobs."""
-    return str(place_of(phase, PLAN.root / "logs" / phase)) + ".log"
+    return str(place_of(phase, PLAN.root / "logs" / phase, **known)) + ".log"
 
 
-def benchmark_of(phase):
+def benchmark_of(phase, **known):
     """Benchmark file of a phase's jobs."""
-    return str(place_of(phase, PLAN.root / "benchmarks" / phase)) + ".jsonl"
+    return str(place_of(phase, PLAN.root / "benchmarks" / phase, **known)) + ".jsonl"
 
 
 def settle():
@@ -172,9 +181,14 @@ def settle():
 
 
 def signed(function):
-    """The function with its signature at hand, which Snakemake finds out anew several times for every job."""
-    function.__signature__ = inspect.signature(function)
+    """The function with its parameters at hand, which Snakemake finds out anew several times for every job."""
+    parameters = inspect.signature(function).parameters
+    setattr(function, FUNC_OVERWRITE_PARAMS_ATTR, parameters)
     return function
+
+
+# Snakemake calls every resource that is a function through it.
+signed(Resource.evaluate)
 
 
 def forced():
@@ -187,7 +201,7 @@ def named(rule, scope):
     return rule if scope == "matrix" else f"{rule}_{scope}"
 
 
-def inputs_of(phase, scope="matrix"):
+def inputs_of(phase, scope="matrix", **known):
     """Input function: what the job reads, if it has to run at all.
 
     All inputs are ancient: their content is in the digest, so their age says nothing. A finished step with a digest of its
@@ -197,7 +211,7 @@ def inputs_of(phase, scope="matrix"):
     @signed
     def inputs(wildcards):
         settle()
-        step = step_of(phase, wildcards, scope)
+        step = step_of(phase, wildcards, scope, **known)
         if step.done and not forced() and phase not in PUBLISHED and PLAN.settled(step):
             return []
         return [
@@ -232,7 +246,7 @@ def spent_by(step):
     return {"spent": spent(WIDEST, PLAN.study.keep_weights, step)}
 
 
-def job_of(phase, scope="matrix"):
+def job_of(phase, scope="matrix", **known):
     """Params function: the file that holds the job, written unless this is a dry run.
 
     A job goes through a file since an argument of the shell has a limit, which a table of a few thousand cells exceeds.
@@ -240,7 +254,7 @@ def job_of(phase, scope="matrix"):
 
     @signed
     def job(wildcards):
-        step = step_of(phase, wildcards, scope)
+        step = step_of(phase, wildcards, scope, **known)
         path = PLAN.root / "jobs" / phase / f"{step.digest}.json"
         if workflow.dryrun:
             return str(path)
@@ -311,10 +325,12 @@ def to_the_end():
     return schedule.to_the_end(jobs)
 
 
-def priority_of(phase):
+def priority_of(phase, **known):
     """Priority function: the critical path first, so that what most waits for is submitted, or run, before the rest."""
     return signed(
-        lambda wildcards: int(to_the_end().get(step_of(phase, wildcards).name, 0))
+        lambda wildcards: int(
+            to_the_end().get(step_of(phase, wildcards, **known).name, 0)
+        )
     )
 
 

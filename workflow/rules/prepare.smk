@@ -47,23 +47,21 @@ for dataset, tables in PLAN.prepared().items():
         name:
             f"prepare_{dataset}"
         input:
-            inputs_of("prepare"),
+            inputs_of("prepare", dataset=dataset),
         output:
-            pattern("prepare", *tables),
+            pattern("prepare", *tables, dataset=dataset),
         log:
-            log_of("prepare"),
+            log_of("prepare", dataset=dataset),
         benchmark:
-            benchmark_of("prepare")
-        wildcard_constraints:
-            dataset=re.escape(dataset),
-        priority: priority_of("prepare")
+            benchmark_of("prepare", dataset=dataset)
+        priority: priority_of("prepare", dataset=dataset)
         conda:
             "../../envs/xstilts.yaml"
         threads: 1
         resources:
             **asks("prepare"),
         params:
-            job=job_of("prepare"),
+            job=job_of("prepare", dataset=dataset),
             python=python(),
         shell:
             "PYTHONSAFEPATH=1 PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} {params.python} workflow/scripts/prepare.py {params.job:q} {log:q} {resources.attempt}"

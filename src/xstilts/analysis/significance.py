@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from xstilts import digest, files, provenance, tasks
+from xstilts import digest, files, parquet, provenance, tasks
 from xstilts.analysis import resampling, tables
 from xstilts.analysis.publish import forget_others
 from xstilts.analysis.resampling import Array, Effect
@@ -198,7 +197,7 @@ def _languages(parts: Sequence[Mapping[tuple[str, str], Any]], split: str) -> li
 
 def _parts(path: Path, variant: str | None) -> dict[tuple[str, str], tuple[Any, Array, Array]]:
     """Ids, points and weights by (split, language), of the headline variant."""
-    table = pq.read_table(path)
+    table = parquet.read(path)
     known = pc.unique(table["variant"]).to_pylist()
     table = table.filter(pc.equal(table["variant"], known[0] if len(known) == 1 else variant))
     found = {}

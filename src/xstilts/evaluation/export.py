@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from xstilts import files, provenance, tasks
+from xstilts import files, parquet, provenance, tasks
 from xstilts.errors import DataError
 from xstilts.evaluation import submission
 from xstilts.evaluation.score import Mined, Part, parts_of
@@ -80,7 +79,7 @@ def prepared(part: Mapping[str, Any]) -> Rows:
         DataError: it cannot be read.
     """
     try:
-        rows: Rows = pq.read_table(part["data"]).to_pylist()
+        rows: Rows = parquet.rows(part["data"])
     except (OSError, pa.ArrowInvalid) as error:
         problem = f"cannot be read ({str(error).splitlines()[0]})"
         raise DataError(part["data"], problem, "delete it and run `snakemake all_data`") from None

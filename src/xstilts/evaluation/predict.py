@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from xstilts import files, provenance
+from xstilts import files, parquet, provenance
 from xstilts.errors import ConfigError, UserError
 from xstilts.evaluation.inference import autocast, by_tokens
 from xstilts.job import terminal
@@ -164,13 +164,8 @@ def _loaded(job: dict[str, Any], directory: Path) -> Predictor:
     check_length(encoder.config, job["retrieval"]["max_length"], "recipe.retrieval.max_length")
     embedder = embed.Embedder(encoder.to(device).eval(), tokenizer.pad_token_id, *run)
     return lambda part, path: embed.table(
-        part["task"], _rows(path), inputs("retrieval", path, ()), embedder, job["retrieval"]
+        part["task"], parquet.rows(path), inputs("retrieval", path, ()), embedder, job["retrieval"]
     )
-
-
-def _rows(path: Path) -> list[Any]:
-    rows: list[Any] = pq.read_table(path).to_pylist()
-    return rows
 
 
 def _inputs(job: dict[str, Any], tokenizer: Any, kind: Kind, path: Path, labels: tuple[str, ...]) -> Tokens:
@@ -203,7 +198,7 @@ class _Trained:
         (spec,) = self.model.specs.values()
         self._check(spec, part)
         features = importlib.import_module(f"xstilts.tasks.features.{part['kind']}")
-        rows, encoded = _rows(path), self.inputs(part["kind"], path, spec.labels)
+        rows, encoded = parquet.rows(path), self.inputs(part["kind"], path, spec.labels)
         results: list[Any] = [None] * len(encoded)
         for batch in by_tokens(encoded.lengths.tolist(), self.batch_tokens):
             decoded = self._run(features, [encoded[i] for i in batch])

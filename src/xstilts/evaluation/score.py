@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xstilts import files, provenance
+from xstilts import files, parquet, provenance
 from xstilts.errors import DataError, UserError
 from xstilts.evaluation import examples
 from xstilts.evaluation.examples import Examples
@@ -113,7 +113,7 @@ def parts_of(language: str, path: Path, variant: str) -> Iterator[Part]:
 
 def _read(path: Path) -> pa.Table:
     try:
-        table = pq.read_table(path)
+        table = parquet.read(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(path, f"cannot be read ({str(error).splitlines()[0]})", _AGAIN) from None
     if not table.num_rows:

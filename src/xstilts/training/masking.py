@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from xstilts import parquet
 from xstilts.errors import UserError
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
@@ -40,7 +40,7 @@ def task_data(
     if tokenizer.mask_token_id is None:
         raise UserError("task mlm: the backbone's tokenizer has no mask token; leave `mlm` out for this backbone")
     text, kind = part["text"], features.of("mlm")
-    tables = [pq.read_table(path, columns=["text"])["text"] for path in part["train"]]
+    tables = [parquet.read(path, ["text"])["text"] for path in part["train"]]
     drawn = sample([len(table) for table in tables], text["alpha"], count, seed)
     lines = [tables[language][line].as_py() for language, line in drawn]
     encoded = mask(lines, tokenizer, hyper.max_length, text["mask_probability"], seed)

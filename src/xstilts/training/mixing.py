@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from xstilts import parquet
 from xstilts.errors import DataError, UserError
 from xstilts.schema.arms import MLM, Mixture
 from xstilts.schema.training import Hyperparameters
@@ -184,7 +184,7 @@ def rows(paths: Sequence[str], split_name: str) -> list[Any]:
     Raises:
         UserError: there are none.
     """
-    found = [row for path in paths for row in pq.read_table(path).to_pylist()]
+    found = [row for path in paths for row in parquet.rows(path)]
     if not found:
         where = ", ".join(paths) or "no file"
         raise UserError(f"{where}: the {split_name} part has no rows; check the dataset's source and limits")

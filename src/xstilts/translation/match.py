@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from xstilts import provenance
+from xstilts import parquet, provenance
 from xstilts.errors import DataError
 from xstilts.files import RECORD, write_json
 
@@ -44,5 +44,5 @@ def _labels(paths: list[str]) -> list[Any]:
     for path in paths:
         held = pq.read_schema(path).names
         rows = pq.read_metadata(path).num_rows
-        found += pq.read_table(path, columns=["label"])["label"].to_pylist() if "label" in held else [None] * rows
+        found += parquet.read(path, ["label"])["label"].to_pylist() if "label" in held else [None] * rows
     return found

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from xstilts import provenance
+from xstilts import parquet, provenance
 from xstilts.errors import ConfigError, UserError
 from xstilts.files import RECORD, staged, write_json
 from xstilts.models import snapshot
@@ -34,7 +34,7 @@ def translate(job: dict[str, Any]) -> None:
     """
     started = time.time()
     folder, commit = _model(job)
-    table = pq.read_table(job["train"])
+    table = parquet.read(job["train"])
     texts = list(dict.fromkeys(text for name in FIELDS[job["kind"]] for text in _texts(table[name].to_pylist())))
     translator = Translator(folder, job, _device(job["compute"]["device"]))
     # Of one length together, so that little is padding.

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from xstilts import digest, files
+from xstilts import digest, files, parquet
 from xstilts.errors import UserError
 from xstilts.tasks import features
 from xstilts.tasks.features.common import Encoded, backend
@@ -156,7 +155,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 def _make(recipe: Recipe, path: Path, processes: int) -> None:
-    rows = [row for table in recipe.paths for row in pq.read_table(table).to_pylist()]
+    rows = [row for table in recipe.paths for row in parquet.rows(table)]
     found = features.of(recipe.kind).labels(rows)
     labels = list(recipe.labels) or found
     work = partial(recipe.encode, rows, labels)
