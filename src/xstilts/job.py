@@ -60,7 +60,7 @@ def main(function: str, *alternatives: str) -> None:
 
 
 class _Pandas(MetaPathFinder, Loader):
-    """Pandas as if it were not installed: pyarrow imports it (0.2 s) only to ask whether something is a table of its."""
+    """Pandas as if it were not installed: pyarrow imports it (0.2 s) only to ask if something is a table of its."""
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         """Found here, so that it is found nowhere else."""

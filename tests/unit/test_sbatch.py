@@ -34,10 +34,10 @@ class Lines:
     def __init__(self, directory: Path, runs: DryRuns) -> None:
         self._directory, self._runs = directory, runs
 
-    def __call__(self, attempt: int, site: str = "", **compute: Any) -> dict[str, str]:
+    def __call__(self, attempt: int, site: str = "", config: dict[str, Any] = SMALL, **compute: Any) -> dict[str, str]:
         """Rule: options, those of predictions and of datasets once."""
         workspace = Workspace(self._directory)
-        workspace.configure(SMALL, compute={"resources": RESOURCES, "threads": 4, **compute})
+        workspace.configure(config, compute={"resources": RESOURCES, "threads": 4, **compute})
         (self._directory / "site.yaml").write_text(site, encoding="utf-8")
         found = self._runs.sbatch(self._directory, attempt)
         merged = {
@@ -58,10 +58,10 @@ def asked(partition: str, minutes: int, mib: int, cpus: str, gpus: str = "") -> 
 
 def test_every_rule_asks_for_gpus_by_rank_on_one_node_and_for_memory_and_time(lines: Lines) -> None:
     site = "all: {slurm_account: lab}\ngpu: {slurm_partition: big}\ncpu: {slurm_partition: small}"
-    one, alone = "--ntasks=1 --cpus-per-task=1", "--ntasks=1 --cpus-per-task=4"
+    one, two, alone = (f"--ntasks=1 --cpus-per-task={cpus}" for cpus in (1, 2, 4))
     training = "--cpus-per-task=16"
     assert lines(1, site, device="cuda", ranks=4) == {
-        "world": asked("small", 10, 1000, one),
+        "world": asked("small", 10, 1000, two),
         "prepare": asked("small", 10, 1000, one),
         "backbone": asked("small", 20, 2000, alone),
         "tokenize": asked("small", 25, 2500, alone),
@@ -71,6 +71,12 @@ def test_every_rule_asks_for_gpus_by_rank_on_one_node_and_for_memory_and_time(li
         "score": asked("small", 60, 6000, one),
         "overlap": asked("small", 70, 7000, one),
     }
+
+
+def test_a_backbone_may_have_threads_of_its_own(lines: Lines) -> None:
+    train = {**SMALL["backbones"]["mini"]["train"], "threads": 3}
+    config = {**SMALL, "backbones": {"mini": {**SMALL["backbones"]["mini"], "train": train}}}
+    assert "--cpus-per-task=3" in lines(1, config=config)["backbone"]
 
 
 def test_a_retry_asks_for_more_memory_and_more_time_unless_it_resumes(lines: Lines) -> None:

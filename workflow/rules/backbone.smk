@@ -11,7 +11,7 @@ rule backbone:
     priority: priority_of("backbone")
     conda:
         "../../envs/xstilts.yaml"
-    threads: COMPUTE.threads
+    threads: threads_of_backbone
     resources:
         **asks("backbone"),
     params:

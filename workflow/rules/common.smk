@@ -284,6 +284,13 @@ def gpus_of(phase):
     return gpus.get(phase, 0) if COMPUTE.device == "cuda" else 0
 
 
+@signed
+def threads_of_backbone(wildcards):
+    """Threads of a backbone's job, which may have a number of its own."""
+    compute = step_of("backbone", wildcards).payload.get("compute", {})
+    return compute.get("threads", COMPUTE.threads)
+
+
 def asks(phase):
     """Resources of a phase's jobs: GPUs on one node, memory, time, the site's account and the like, the attempt.
 

@@ -10,7 +10,7 @@ rule world:
         benchmark_of("world")
     conda:
         "../../envs/xstilts.yaml"
-    threads: 1
+    threads: 2  # the processes that write it
     resources:
         **asks("world"),
     params:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,4 +111,10 @@ def readable(colour: Any) -> str:
 
 def text_width(texts: Iterable[str], size: float) -> float:
     """Width in inches of the widest text."""
-    return max((float(TextPath((0, 0), text, size).get_extents().width) for text in texts), default=0) / 72
+    return max((_width(text, size) for text in texts), default=0) / 72
+
+
+@cache
+def _width(text: str, size: float) -> float:
+    """Width in points; the same names stand on every figure."""
+    return float(TextPath((0, 0), text, size).get_extents().width)

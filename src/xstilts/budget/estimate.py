@@ -130,7 +130,8 @@ class Estimator:
         if step.phase not in ON_DEVICE:
             return 0
         if given.device == "cpu":
-            return given.threads * (given.ranks if step.phase in TRAININGS else 1)
+            own = (step.payload.get("compute") or {}).get("threads", given.threads)
+            return int(own) * (given.ranks if step.phase in TRAININGS else 1)
         if step.phase == "backbone":
             return 0
         return given.ranks if step.phase in TRAININGS else 1

@@ -18,6 +18,8 @@ Every file depends only on the seed, its own size and its own language, never on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from xstilts.mini.intermediates import write_intermediates
@@ -25,6 +27,9 @@ from xstilts.mini.other_languages import write_other_languages
 from xstilts.mini.sizes import Sizes
 from xstilts.mini.targets import write_pretraining, write_targets
 from xstilts.mini.tongues import ENGLISH, tongue, vocabulary
+
+PROCESSES = 2
+"""That write a world."""
 
 
 def write_world(root: Path, *, seed: int, languages: Sequence[str], sizes: Mapping[str, int]) -> None:
@@ -43,7 +48,12 @@ def write_world(root: Path, *, seed: int, languages: Sequence[str], sizes: Mappi
     found = [vocabulary(seed, tongue(code).code) for code in codes]
     chosen = Sizes.of(sizes)
     english = found[codes.index(ENGLISH)]
-    write_intermediates(root, seed, chosen, english)
-    write_targets(root, seed, chosen, found)
-    write_pretraining(root, seed, chosen, found)
-    write_other_languages(root, seed, chosen, found)
+    with ProcessPoolExecutor(PROCESSES, get_context("fork")) as pool:
+        written = [
+            pool.submit(write_pretraining, root, seed, chosen, found),
+            pool.submit(write_targets, root, seed, chosen, found),
+            pool.submit(write_intermediates, root, seed, chosen, english),
+            pool.submit(write_other_languages, root, seed, chosen, found),
+        ]
+    for one in written:
+        one.result()

@@ -8,7 +8,7 @@ which published training protocols have.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,28 +121,41 @@ class Run:
     lengths: torch.Tensor
     longest: int
     index: torch.Tensor
+    _masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
+
+    @property
+    def even(self) -> bool:
+        """Are the sequences of one length, so that there is nothing to pad?"""
+        return len(self.index) == len(self.lengths) * self.longest
 
     def padded(self, packed: torch.Tensor) -> torch.Tensor:
         """(1, heads, all tokens, size) to (sequences, heads, longest, size)."""
         own = packed[0, :, self.tokens].transpose(0, 1)
-        table = _put(own, self.index, len(self.lengths) * self.longest)
-        return table.view(-1, self.longest, *own.shape[1:]).transpose(1, 2)
+        table = own if self.even else _put(own, self.index, len(self.lengths) * self.longest)
+        return table.reshape(-1, self.longest, *own.shape[1:]).transpose(1, 2)
 
     def packed(self, padded: torch.Tensor) -> torch.Tensor:
         """(sequences, heads, longest, size) to (tokens, heads, size)."""
         rows = padded.transpose(1, 2).flatten(0, 1)
+        if self.even:
+            return rows
         # PyTorch types no `apply`.
         taken: torch.Tensor = _Taken.apply(rows, self.index)  # type: ignore[no-untyped-call]
         return taken
 
     def mask(self, window: int | None) -> torch.Tensor | None:
         """What attends to what, (sequences or 1, 1, longest or 1, longest); None: everything to everything."""
+        if window not in self._masks:  # the same for all layers
+            self._masks[window] = self._mask(window)
+        return self._masks[window]
+
+    def _mask(self, window: int | None) -> torch.Tensor | None:
         place = torch.arange(self.longest, device=self.index.device)
         real = (place < self.lengths[:, None])[:, None, None]
         if window is not None and window <= self.longest:
             near = (place[:, None] - place).abs()
             return real & (near < window) | (near == 0)  # padding attends to itself: to nothing would give NaN
-        return None if len(self.index) == len(self.lengths) * self.longest else real
+        return None if self.even else real
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ class BackboneTraining(Model):
     parallel_share: Number = Field(0.3, ge=0, le=1, description="Share of translation pairs among the sequences.")
     alpha: Number = Field(0.3, gt=0, le=1, description="Exponent of the languages' sampling shares.")
     seed: Seed = 0
+    threads: int | None = Field(
+        None, gt=0, description="Its threads on a CPU, in place of `compute.threads`; other numbers give other bits."
+    )
 
 
 Rule = Literal["last", "best", "average", "oracle"]

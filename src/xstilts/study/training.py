@@ -55,9 +55,10 @@ class TrainingSteps(DataSteps):
         }
         payload = {
             **{role: {lang: str(path) for lang, path in files.items()} for role, files in texts.items()},
-            "compute": self._compute(ranks=1),
+            "compute": self._compute(ranks=1) | ({"threads": training.threads} if training.threads else {}),
         }
-        slice_ = {"training": training.model_dump(mode="json", exclude={"text", "parallel"})}
+        told = training.model_dump(mode="json", exclude={"text", "parallel"}, exclude_none=True)
+        slice_ = {"training": told}
         code = self._code("backbone", "xstilts.training.pretrain")
         return self._step("backbone", (name,), slice_, inputs, code, (self._first(),), MODEL_FILES, payload)
 
