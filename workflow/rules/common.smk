@@ -252,16 +252,17 @@ def job_of(phase, scope="matrix", **known):
     A job goes through a file since an argument of the shell has a limit, which a table of a few thousand cells exceeds.
     """
 
+    folder = PLAN.root / "jobs" / phase
+
     @signed
     def job(wildcards):
         step = step_of(phase, wildcards, scope, **known)
-        path = PLAN.root / "jobs" / phase / f"{step.digest}.json"
-        if workflow.dryrun:
-            return str(path)
-        text = step.job(**spent_by(step))
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-        return str(path)
+        name = f"{folder}/{step.digest}.json"
+        if not workflow.dryrun:
+            path, text = Path(name), step.job(**spent_by(step))
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                write_text(path, text)
+        return name
 
     return job
 

@@ -146,7 +146,15 @@ class Budget:
 
     def jobs(self, *, upper: bool = False) -> list[Job]:
         """The graph that is left, for the simulator."""
-        return [self._job(step, upper) for step in self.running]
+        return self._slowly if upper else self._likely
+
+    @cached_property
+    def _likely(self) -> list[Job]:
+        return [self._job(step, upper=False) for step in self.running]
+
+    @cached_property
+    def _slowly(self) -> list[Job]:
+        return [self._job(step, upper=True) for step in self.running]
 
     def _job(self, step: Step, upper: bool) -> Job:
         cost = self.costs[step]

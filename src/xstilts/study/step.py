@@ -96,7 +96,7 @@ class Step:
         """What the outputs are known by."""
         return digest.of([self.phase, self.slice, self.inputs, self.code])
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The step as a user would call it: `finetune/xlm-roberta-large/mnli/xnli/seed-1`."""
         return "/".join((self.phase, *self.folders))
