@@ -7,7 +7,7 @@ Systems take turns, in one process, at the same effective batch: every row padde
 default; jiant's in its XTREME recipe), padding to the longest of the batch, the Trainer's grouping by length (which
 changes the order of examples; ours does not), and ours. Lengths are drawn from src/xstilts/data/lengths.yaml; token
 ids are random. XLM-R's shape; with fewer layers the vocabulary shrinks alike, so that embeddings keep their share.
-Padding is no token. The result goes to benchmarks/results/training-<lengths>-<device>.json.
+Padding is no token. The result goes to benchmarks/results/training-<lengths>-<device>[-processor].json.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def report(given: argparse.Namespace, speeds: dict[str, list[float]]) -> None:
     """Ratios of ours to each, repeat by repeat: median, smallest, largest."""
     ratios = {name: measured.ratios(speeds["ours"], own) for name, own in speeds.items()}
     rounded = {name: [round(x, 1) for x in own] for name, own in speeds.items()}
-    name = f"training-{given.lengths}-{given.device}"
+    name = f"training-{given.lengths}-{given.device}{'-processor' if given.processor else ''}"
     measured.keep(name, given, tokens_per_second=rounded, ours_to=ratios)
     for name, ratio in ratios.items():
         print(f"ours to {name}: {measured.told(ratio)}")
