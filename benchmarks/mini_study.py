@@ -4,8 +4,8 @@
 
 Read from what one run left: the jobs' records (seconds inside a job's function), Snakemake's benchmark files (seconds
 from a job's shell to its end; the difference is start-up), and Snakemake's log (wall clock, cores). Only jobs that ran
-within that log count. The share outside is one less the seconds inside training and prediction over wall clock times
-cores. The result goes to benchmarks/results/mini_study-<study>.json.
+within that log count. The share outside is one less the seconds inside training and prediction, times the threads that
+they hold, over wall clock times cores. The result goes to benchmarks/results/mini_study-<study>.json.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import measured
 from xstilts.files import RECORD
 
 WORK = ("backbone", "intermediate", "finetune", "predict")
+ROW = ("jobs", "inside", "held", "timed_jobs", "start_up")
 
 
 class Run(NamedTuple):
@@ -74,13 +75,20 @@ def jobs(study: Path, run: Run) -> Iterator[dict[str, Any]]:
             yield {**record, "whole": float(json.loads(lines[-1])["s"]) if lines else None}
 
 
+def threads(record: dict[str, Any]) -> int:
+    """Cores that a job computes on."""
+    compute = record.get("compute") or {}
+    return int(compute.get("threads", 1)) * int(compute.get("ranks", 1))
+
+
 def by_phase(records: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Jobs, seconds inside them, and start-up: of those jobs whose whole seconds are known."""
+    """Jobs, seconds inside, and of the cores that they held, and start-up: of jobs whose whole seconds are known."""
     phases: dict[str, dict[str, float]] = {}
     for record in records:
-        row = phases.setdefault(record["step"], {"jobs": 0, "inside": 0.0, "timed_jobs": 0, "start_up": 0.0})
+        row = phases.setdefault(record["step"], dict.fromkeys(ROW, 0.0))
         row["jobs"] += 1
         row["inside"] += record["wall_seconds"]
+        row["held"] += record["wall_seconds"] * threads(record)
         if record["whole"] is not None:
             row["timed_jobs"] += 1
             row["start_up"] += record["whole"] - record["wall_seconds"]
@@ -107,12 +115,12 @@ def main() -> None:
     if not records:
         raise SystemExit(f"{given.study}: no job of it started within the run of the log; name its log with --log")
     phases = by_phase(records)
-    inside = sum(row["inside"] for phase, row in phases.items() if phase in WORK)
+    held = sum(row["held"] for phase, row in phases.items() if phase in WORK)
     found = {
         "wall_seconds": run.seconds,
         "cores": run.cores,
         "seconds_before_the_first_job": (min(map(moment, records)) - run.began).total_seconds(),
-        "share_outside_training_and_prediction": 1 - inside / (run.seconds * run.cores),
+        "share_outside_training_and_prediction": 1 - held / (run.seconds * run.cores),
     }
     show(phases, found)
     measured.keep(f"mini_study-{given.study.name}", given, **found, phases=phases)
