@@ -119,7 +119,7 @@ WHOLE = ("verify_published", "verify_baseline")
 def step_of(phase, wildcards, scope="matrix", **known):
     """The step that a job stands for; a path with another configuration's digest is refused.
 
-    Here as below, `known` are folders that a rule names itself, in place of wildcards: among a hundred rules whose paths
+    Here as below, `known` are folders that a rule names itself, in place of wildcards; among a hundred rules whose paths
     begin alike, Snakemake would try every one on every path.
     """
     if phase in (*SCOPED, *WHOLE):
