@@ -1,4 +1,5 @@
 # What a run says to its user: the ends of failed jobs' logs, the matrix, and why and at what cost a dry run's jobs would run.
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -63,6 +64,8 @@ def explain_dry_run():
     Snakemake has no hook there (`onsuccess` is for real runs), and what is a dry run it knows only after the Snakefile is
     read; so an input function asks for this, and it speaks when the process ends, if a graph was built.
     """
+    # Python would look through the whole graph for garbage before it lets go of it: a tenth of a dry run.
+    gc.freeze()
     if workflow.scheduler is None or Quietness.ALL in (
         workflow.output_settings.quiet or ()
     ):
