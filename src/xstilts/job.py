@@ -43,7 +43,8 @@ def main(function: str, *alternatives: str) -> None:
         alternatives: `key=module:name`, taken instead if the job has the key.
     """
     arguments = [function, *alternatives, "--", *sys.argv[1:]]
-    job = _parse(arguments).job
+    parsed = _parse(arguments)
+    job = parsed.job
     _end_with_launcher()
     _set_environment(job)
     # A server outside of the SLURM job would escape its limits, one inside would die with it.
@@ -54,7 +55,7 @@ def main(function: str, *alternatives: str) -> None:
             raise SystemExit(warm.run(arguments))
         except UserError as error:
             raise SystemExit(f"xstilts: {job['name']}: {error}") from None
-    if _parse(arguments).function.startswith(_WITHOUT_PANDAS):
+    if parsed.function.startswith(_WITHOUT_PANDAS):
         sys.meta_path.insert(0, _Pandas())
     run(arguments)
 

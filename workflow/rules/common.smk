@@ -292,6 +292,12 @@ def threads_of_backbone(wildcards):
     return compute.get("threads", COMPUTE.threads)
 
 
+@signed
+def threads_of_world(wildcards):
+    """The processes that write the mini world."""
+    return step_of("world", wildcards).payload["processes"]
+
+
 def asks(phase):
     """Resources of a phase's jobs: GPUs on one node, memory, time, the site's account and the like, the attempt.
 

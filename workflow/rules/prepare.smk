@@ -10,7 +10,7 @@ rule world:
         benchmark_of("world")
     conda:
         "../../envs/xstilts.yaml"
-    threads: 2  # the processes that write it
+    threads: threads_of_world
     resources:
         **asks("world"),
     params:

@@ -64,7 +64,7 @@ def explain_dry_run():
     Snakemake has no hook there (`onsuccess` is for real runs), and what is a dry run it knows only after the Snakefile is
     read; so an input function asks for this, and it speaks when the process ends, if a graph was built.
     """
-    # Python would look through the whole graph for garbage before it lets go of it: a tenth of a dry run.
+    # Python would look through the whole graph for garbage before it lets go of it: a seventh of a dry run.
     gc.freeze()
     if workflow.scheduler is None or Quietness.ALL in (
         workflow.output_settings.quiet or ()

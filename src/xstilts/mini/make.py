@@ -12,8 +12,9 @@ from xstilts.mini.world import write_world
 
 
 def make(job: dict[str, Any]) -> None:
-    """Write the world of `job` (seed, sizes, languages) into its output directory, the record last."""
+    """Write the world of `job` (seed, sizes, languages, processes) into its output directory, the record last."""
     started = time.time()
     with staged(Path(job["output"])) as directory:
-        write_world(directory, seed=job["seed"], languages=job["languages"], sizes=job["sizes"])
+        given = {key: job[key] for key in ("seed", "languages", "sizes", "processes")}
+        write_world(directory, **given)
         write_json(directory / RECORD, provenance.record(job, started, files=sizes(directory)))

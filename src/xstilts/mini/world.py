@@ -28,11 +28,10 @@ from xstilts.mini.sizes import Sizes
 from xstilts.mini.targets import write_pretraining, write_targets
 from xstilts.mini.tongues import ENGLISH, tongue, vocabulary
 
-PROCESSES = 2
-"""That write a world."""
 
-
-def write_world(root: Path, *, seed: int, languages: Sequence[str], sizes: Mapping[str, int]) -> None:
+def write_world(
+    root: Path, *, seed: int, languages: Sequence[str], sizes: Mapping[str, int], processes: int = 1
+) -> None:
     """Write all datasets and the pretraining text in their upstream layouts under `root`.
 
     Args:
@@ -40,6 +39,7 @@ def write_world(root: Path, *, seed: int, languages: Sequence[str], sizes: Mappi
         seed: of the world: other seeds give other items and other invented words.
         languages: codes (`tongues.TONGUES`); English is always made.
         sizes: changes to the default `Sizes`, by name.
+        processes: how many write it.
 
     Raises:
         ConfigError: an unknown language, an unknown size or one below 1.
@@ -48,7 +48,7 @@ def write_world(root: Path, *, seed: int, languages: Sequence[str], sizes: Mappi
     found = [vocabulary(seed, tongue(code).code) for code in codes]
     chosen = Sizes.of(sizes)
     english = found[codes.index(ENGLISH)]
-    with ProcessPoolExecutor(PROCESSES, get_context("fork")) as pool:
+    with ProcessPoolExecutor(processes, get_context("fork")) as pool:
         written = [
             pool.submit(write_pretraining, root, seed, chosen, found),
             pool.submit(write_targets, root, seed, chosen, found),

@@ -7,6 +7,7 @@ time. Here the second look is given what the first one found.
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,7 @@ def seen() -> dict[Any, dict[str, Any]]:
 
 def _import_models() -> None:
     look, found = import_utils.define_import_structure, seen()
-    # Its type is that of a cached function.
-    import_utils.define_import_structure = lambda *_, **__: found  # type: ignore[assignment]
+    import_utils.define_import_structure = cache(lambda *_, **__: found)  # cached, as the one that it stands in for
     try:
         import_module(_MODELS)
     finally:

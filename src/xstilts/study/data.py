@@ -20,6 +20,8 @@ from xstilts.study.grid import Grid, remembered
 from xstilts.study.step import ENCODER, SPLITS, Part, Scope, Step, Use
 from xstilts.tasks import sources
 
+_WORLD_PROCESSES = 2  # that write the mini world
+
 
 class DataSteps(Grid):
     """The study's data.
@@ -278,7 +280,8 @@ class DataSteps(Grid):
         codes.update(c for b in self.study.backbones.values() if b.train for c in b.train.languages)
         slice_ = {**world.model_dump(mode="json"), "languages": sorted(codes | {sources.ENGLISH})}
         detail = history.coded({"content": {}}, {"content": self._world_code()})
-        made = self._step("world", (), slice_, {}, self._code("world", "xstilts.mini.make"), detail=detail)
+        code, payload = self._code("world", "xstilts.mini.make"), {"processes": _WORLD_PROCESSES}
+        made = self._step("world", (), slice_, {}, code, payload=payload, detail=detail)
         lost = [name for name in history.listed(made.directory) if not (made.directory / name).exists()]
         if lost:  # outputs, so that whoever reads the world has it made again
             made = self._steps["world", ()] = replace(made, files=(RECORD, *lost))
