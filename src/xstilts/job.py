@@ -11,21 +11,16 @@ import os
 import signal
 import sys
 import traceback
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, NoReturn, TextIO
 
-from xstilts import files
+from xstilts import files, lean
 from xstilts.errors import StartAgainError, StoppedError, UserError
 
 START_AGAIN = 75
 """Exit code of a rank that wants its group to be started again."""
 
 Job = dict[str, Any]
-
-_WITHOUT_PANDAS = ("xstilts.evaluation.", "xstilts.training.")
 
 _terminal: TextIO | None = None
 
@@ -55,21 +50,8 @@ def main(function: str, *alternatives: str) -> None:
             raise SystemExit(warm.run(arguments))
         except UserError as error:
             raise SystemExit(f"xstilts: {job['name']}: {error}") from None
-    if parsed.function.startswith(_WITHOUT_PANDAS):
-        sys.meta_path.insert(0, _Pandas())
+    lean.begin(parsed.function)
     run(arguments)
-
-
-class _Pandas(MetaPathFinder, Loader):
-    """Pandas as if it were not installed: pyarrow imports it (0.2 s) only to ask if something is a table of its."""
-
-    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
-        """Found here, so that it is found nowhere else."""
-        return ModuleSpec(name, self) if name == "pandas" else None
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Never."""
-        raise ModuleNotFoundError(f"{spec.name} is hidden from jobs that do without", name=spec.name)
 
 
 def run(arguments: list[str]) -> None:

@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers.models
 from safetensors.torch import load_file
 from tiny import table, tokenizer
 from trainings import curve, distance, job, pair_rows, start, weights, write_data
 from transformers import AutoModel
-from transformers.utils import import_utils
 
-from xstilts import models
 from xstilts.config import DeepSpeed, Hyperparameters
 from xstilts.errors import ConfigError, DataError, UserError
 from xstilts.models import checkpoint, packing
@@ -44,10 +41,6 @@ def test_a_training_starts_without_what_it_never_uses() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
-
-
-def test_transformers_knows_the_models_that_it_would_find_itself() -> None:
-    assert models.seen() == import_utils.define_import_structure(transformers.models.__file__)
 
 
 # --- batches

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
+from transformers.initialization import no_init_weights
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging
 
@@ -43,7 +44,8 @@ def load_encoder(directory: Path) -> PreTrainedModel:
     if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
         options["add_pooling_layer"] = False
     try:
-        loaded: Any = kind.from_pretrained(directory, local_files_only=True, use_safetensors=True, **options)
+        with no_init_weights():  # every parameter is read below, or refused; to draw them would load a compiler
+            loaded: Any = kind.from_pretrained(directory, local_files_only=True, use_safetensors=True, **options)
     except SafetensorError as error:
         raise UserError(f"{directory}: its safetensors weights cannot be read ({error}); get them again") from None
     model, report = loaded
