@@ -104,7 +104,7 @@ class _Taken(torch.autograd.Function):
 
 
 def _put(rows: torch.Tensor, index: torch.Tensor, size: int) -> torch.Tensor:
-    return rows.new_zeros(size, *rows.shape[1:]).index_copy(0, index, rows)
+    return rows.new_zeros(size, *rows.shape[1:]).index_copy_(0, index, rows)
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,10 @@ class Run:
     """Sequences of like lengths, next to each other.
 
     Attributes:
-        tokens: where theirs stand among all.
         lengths: (sequences,), ascending.
         index: (tokens,), their places in the run's padded table (sequences, longest), flattened.
     """
 
-    tokens: slice
     lengths: torch.Tensor
     longest: int
     index: torch.Tensor
@@ -129,8 +127,8 @@ class Run:
         return len(self.index) == len(self.lengths) * self.longest
 
     def padded(self, packed: torch.Tensor) -> torch.Tensor:
-        """(1, heads, all tokens, size) to (sequences, heads, longest, size)."""
-        own = packed[0, :, self.tokens].transpose(0, 1)
+        """(heads, tokens, size) to (sequences, heads, longest, size)."""
+        own = packed.transpose(0, 1)
         table = own if self.even else _put(own, self.index, len(self.lengths) * self.longest)
         return table.reshape(-1, self.longest, *own.shape[1:]).transpose(1, 2)
 
@@ -181,10 +179,8 @@ class Rows:
         cut = [found[start:stop] for start, stop in bounds]
         tables = [_table_index(own, np.arange(len(own)) * own[-1]) for own in cut]
         index, *sent = _sent([_table_index(found, order * length), *cut, *tables], device)
-        ends = np.cumsum([len(table) for table in tables]).tolist()
-        tokens = map(slice, [0, *ends[:-1]], ends)
         longest = [int(own[-1]) for own in cut]
-        runs = [Run(*parts) for parts in zip(tokens, sent[: len(cut)], longest, sent[len(cut) :], strict=True)]
+        runs = [Run(*parts) for parts in zip(sent[: len(cut)], longest, sent[len(cut) :], strict=True)]
         return cls((len(lengths), length), index, runs)
 
     def pack(self, table: torch.Tensor) -> torch.Tensor:
@@ -225,8 +221,11 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     """Attention within each sequence: query, key, value (1, heads, tokens, size) to (1, tokens, heads, size)."""
     found = []
-    for run in rows.runs:
-        q, k, v = (run.padded(part) for part in (query, key, value))
+    sizes = [len(run.index) for run in rows.runs]
+    # At once: the gradient of a slice alone would be as large as the whole.
+    split = (part[0].split_with_sizes(sizes, 1) for part in (query, key, value))
+    for run, *parts in zip(rows.runs, *split, strict=True):
+        q, k, v = map(run.padded, parts)
         mask = run.mask(sliding_window)
         attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
         found.append(run.packed(attended))
