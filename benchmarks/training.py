@@ -187,17 +187,18 @@ def peer(
 
 
 def chosen(given: argparse.Namespace, system: str, rng: np.random.Generator) -> tuple[list[Input], list[int]]:
-    """Inputs, and their order; grouped ones from all over a long training, so that they are typical."""
+    """Inputs, and their order; grouped ones are short, middling and long batches of a long training, so typical."""
     vocabulary, count = shape(given).vocab_size, examples(given)
     if system != "grouped":
         sizes = lengths(given.lengths, count, rng).tolist()
         return inputs(sizes, vocabulary, rng), Order(count, given.seed).take(0, count)
-    pool = lengths(given.lengths, given.batch * POOL, rng).tolist()
+    pool = lengths(given.lengths, given.batch * POOL, rng)
     torch.manual_seed(int(rng.integers(2**31)))
-    order = get_length_grouped_indices(pool, given.batch)
-    places = rng.choice(POOL, given.steps + 1, replace=False)
-    taken = [i for place in places for i in order[place * given.batch : (place + 1) * given.batch]]
-    return inputs([pool[i] for i in taken], vocabulary, rng), list(range(count))
+    order = np.array(get_length_grouped_indices(pool.tolist(), given.batch)).reshape(POOL, given.batch)
+    by_size = order[np.argsort(pool[order].sum(1))]
+    timed = (np.arange(given.steps) + rng.random(given.steps)) / given.steps * POOL  # as many tokens as others have
+    taken = by_size[[POOL // 2, *timed.astype(int)]].flatten()
+    return inputs(pool[taken].tolist(), vocabulary, rng), list(range(count))
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -30,7 +30,7 @@ _HOST = {
     "preflight": (0.5, 0.0),
     "prepare": (0.2, 1e-5),
     "match": (0.5, 0.0),
-    "score": (0.5, 5e-5),
+    "score": (0.2, 5e-5),
     "external": (1.0, 0.0),
     "submission": (2.0, 0.0),
     "overlap": (1.0, 2e-5),
