@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import resource
@@ -11,6 +12,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,12 @@ def spread(values: Sequence[float]) -> Spread:
 def told(spread: Spread) -> str:
     """A spread as text."""
     return f"{spread['median']:.2f} ({spread['least']:.2f} to {spread['most']:.2f})"
+
+
+def alone(measure: Callable[..., float], *arguments: Any) -> float:
+    """What a function measures in a fresh process: one that others used before has memory at hand."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()
 
 
 def child(command: Sequence[str], *, environment: Mapping[str, str] | None = None, processor: bool = False) -> Spread:

@@ -12,11 +12,6 @@ benchmarks/results/memory-<lengths>-<device>.json.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import tempfile
-from concurrent.futures import ProcessPoolExecutor
-
-import torch
 
 import measured
 import training
@@ -25,16 +20,8 @@ from xstilts import provenance
 
 def peak(given: argparse.Namespace, system: str, seed: int) -> float:
     """MiB at most, in this process."""
-    torch.set_num_threads(given.threads)
-    with tempfile.TemporaryDirectory() as work:
-        training.run(given, system, seed, work)
+    training.run(given, system, seed)
     return provenance.peak_memory_mib()["host" if given.device == "cpu" else "device"]
-
-
-def alone(given: argparse.Namespace, system: str, seed: int) -> float:
-    """The peak of a fresh process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(peak, given, system, seed).result()
 
 
 def measure(given: argparse.Namespace) -> dict[int, dict[str, list[float]]]:
@@ -43,7 +30,8 @@ def measure(given: argparse.Namespace) -> dict[int, dict[str, list[float]]]:
     for repeat in range(given.repeats):
         for micro, peaks in found.items():
             for system, own in peaks.items():
-                own.append(alone(argparse.Namespace(**{**vars(given), "micro": micro}), system, given.seed + repeat))
+                small = argparse.Namespace(**{**vars(given), "micro": micro})
+                own.append(measured.alone(peak, small, system, given.seed + repeat))
                 print(f"repeat {repeat + 1}: micro-batch {micro}: {system}: {own[-1]:.0f} MiB", flush=True)
     return found
 

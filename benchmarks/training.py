@@ -3,11 +3,12 @@
     python benchmarks/training.py [--lengths xnli] [--layers 3] [--repeats 5]
     python benchmarks/training.py --device cuda --precision bf16 --layers 24 --width 1024 --steps 20
 
-Systems take turns, in one process, at the same effective batch: every row padded to 128 or 256 tokens (run_xnli.py's
-default; jiant's in its XTREME recipe), padding to the longest of the batch, the Trainer's grouping by length (which
-changes the order of examples; ours does not), and ours. Lengths are drawn from src/xstilts/data/lengths.yaml; token
-ids are random. XLM-R's shape; with fewer layers the vocabulary shrinks alike, so that embeddings keep their share.
-Padding is no token. The result goes to benchmarks/results/training-<lengths>-<device>[-processor].json.
+Systems take turns, each time in a fresh process, at the same effective batch: every row padded to 128 or 256 tokens
+(run_xnli.py's default; jiant's in its XTREME recipe), padding to the longest of the batch, the Trainer's grouping by
+length (which changes the order of examples; ours does not), and ours. Lengths are drawn from
+src/xstilts/data/lengths.yaml; token ids are random. XLM-R's shape; with fewer layers the vocabulary shrinks alike, so
+that embeddings keep their share. Padding is no token. The result goes to
+benchmarks/results/training-<lengths>-<device>[-processor].json.
 """
 
 from __future__ import annotations
@@ -126,17 +127,20 @@ def hyper(given: argparse.Namespace) -> Hyperparameters:
     return Hyperparameters(learning_rate=1e-5, batch=given.batch, steps=given.steps + 1, max_length=512)
 
 
-def run(given: argparse.Namespace, system: str, seed: int, work: str) -> float:
-    """Real tokens per second of a system over the timed steps."""
-    rng, clock, args = np.random.default_rng(seed), Clock(given.processor), settings(given, seed, work)
+def run(given: argparse.Namespace, system: str, seed: int) -> float:
+    """Real tokens per second of a system over the timed steps, in this process."""
+    torch.set_num_threads(given.threads)
     torch.manual_seed(seed)
-    if system == "ours":
-        made = inputs(lengths(given.lengths, examples(given), rng).tolist(), shape(given).vocab_size, rng)
-        trainer, order = ours(given, "pair", ("a", "b", "c"), made, args, clock)
-    else:
-        made, order = chosen(given, system, rng)
-        trainer = peer(given, system, made, order, args, clock)
-    trainer.train()
+    rng, clock = np.random.default_rng(seed), Clock(given.processor)
+    with tempfile.TemporaryDirectory() as work:
+        args = settings(given, seed, work)
+        if system == "ours":
+            made = inputs(lengths(given.lengths, examples(given), rng).tolist(), shape(given).vocab_size, rng)
+            trainer, order = ours(given, "pair", ("a", "b", "c"), made, args, clock)
+        else:
+            made, order = chosen(given, system, rng)
+            trainer = peer(given, system, made, order, args, clock)
+        trainer.train()
     timed = order[given.batch :]
     return sum(made[i]["tokens"] for i in timed) / (clock.ends[-1] - clock.ends[0])
 
@@ -218,19 +222,17 @@ def main() -> None:
     told = parser(__doc__)
     told.add_argument("--systems", nargs="+", default=["fixed 128", "fixed 256", "dynamic", "grouped", "ours"])
     given = told.parse_args()
-    torch.set_num_threads(given.threads)
     speeds: dict[str, list[float]] = {system: [] for system in given.systems}
-    with tempfile.TemporaryDirectory() as work:
-        for repeat in range(given.repeats):
-            for system in given.systems:
-                speeds[system].append(run(given, system, given.seed + repeat, work))
-                print(f"repeat {repeat + 1}: {system}: {speeds[system][-1]:.0f} tokens/s", flush=True)
+    for repeat in range(given.repeats):
+        for system, own in speeds.items():
+            own.append(measured.alone(run, given, system, given.seed + repeat))
+            print(f"repeat {repeat + 1}: {system}: {own[-1]:.0f} tokens/s", flush=True)
     report(given, speeds)
 
 
 def report(given: argparse.Namespace, speeds: dict[str, list[float]]) -> None:
     """Ratios of ours to each, repeat by repeat: median, smallest, largest."""
-    ratios = {name: measured.ratios(speeds["ours"], own) for name, own in speeds.items()}
+    ratios = {name: measured.ratios(speeds["ours"], own) for name, own in speeds.items() if name != "ours"}
     rounded = {name: [round(x, 1) for x in own] for name, own in speeds.items()}
     name = f"training-{given.lengths}-{given.device}{'-processor' if given.processor else ''}"
     measured.keep(name, given, tokens_per_second=rounded, ours_to=ratios)

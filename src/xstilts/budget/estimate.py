@@ -42,7 +42,8 @@ _HOST = {
     "verify_published": (3.0, 0.0),
     "verify_baseline": (3.0, 0.0),
 }
-_START = {"warm": 1.0, "cpu": 7.0, "cuda": 25.0}  # seconds until a job computes; for GPUs estimated
+# Seconds until a job computes (measured: benchmarks/mini_study.py, start_up.py), for GPUs estimated.
+_START = {"warm": 0.3, "cpu": 3.5, "cuda": 25.0}
 _DISK = 1e9  # bytes per second of a file system that checkpoints are read from and written to (estimated)
 _NETWORK = 5e7  # bytes per second from the hub (estimated)
 _ENCODE = 5e-5  # seconds to make one input of a row (measured on one core)
