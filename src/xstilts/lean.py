@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -56,9 +57,10 @@ class _Looking(SourceFileLoader):
 
     def exec_module(self, module: Any) -> None:
         super().exec_module(module)
-        names = module.fetch__all__
-        module.fetch__all__ = lambda content: names(content[content.rfind("\n__all__") + 1 :])
-        module.create_import_structure_from_path = cache(module.create_import_structure_from_path.__wrapped__)
+        with suppress(AttributeError):  # other versions of transformers may look in other ways
+            names, folder = module.fetch__all__, module.create_import_structure_from_path.__wrapped__
+            module.fetch__all__ = lambda content: names(content[content.rfind("\n__all__") + 1 :])
+            module.create_import_structure_from_path = cache(folder)
         if self._alone:  # as on a PyTorch built without: distributed tensors take as long to import as the compiler
             module.is_torch_distributed_available = lambda: False
 
