@@ -201,7 +201,8 @@ def chosen(given: argparse.Namespace, system: str, rng: np.random.Generator) -> 
     order = np.array(get_length_grouped_indices(pool.tolist(), given.batch)).reshape(POOL, given.batch)
     by_size = order[np.argsort(pool[order].sum(1))]
     timed = (np.arange(given.steps) + rng.random(given.steps)) / given.steps * POOL  # as many tokens as others have
-    taken = by_size[[POOL // 2, *timed.astype(int)]].flatten()
+    # The longest first, as transformers has it too: so that no timed batch is the first to need its memory.
+    taken = by_size[[-1, *rng.permutation(timed.astype(int))]].flatten()
     return inputs(pool[taken].tolist(), vocabulary, rng), list(range(count))
 
 

@@ -61,8 +61,8 @@ class _Looking(SourceFileLoader):
             names, folder = module.fetch__all__, module.create_import_structure_from_path.__wrapped__
             module.fetch__all__ = lambda content: names(content[content.rfind("\n__all__") + 1 :])
             module.create_import_structure_from_path = cache(folder)
-        if self._alone:  # as on a PyTorch built without: distributed tensors take as long to import as the compiler
-            module.is_torch_distributed_available = lambda: False
+            if self._alone:  # as on a PyTorch built without: distributed tensors take as long as the compiler
+                module.is_torch_distributed_available = lambda: False
 
 
 class _Pandas(MetaPathFinder, Loader):
@@ -109,7 +109,7 @@ class _Marks(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name in _MARKS and sys.modules[_COMPILER] is self:
+        if name in _MARKS and sys.modules.get(_COMPILER) is self:
             return _mark
         return getattr(_whole(), name)
 
@@ -132,7 +132,11 @@ def _whole() -> ModuleType:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Compiler)]
     if isinstance(sys.modules.get(_COMPILER), _Marks):
         del sys.modules[_COMPILER]
-    return import_module(_COMPILER)
+    whole = import_module(_COMPILER)
+    for name in _APART:  # what was there before its package is no attribute of it yet
+        if name in sys.modules:
+            setattr(whole, name.rpartition(".")[2], sys.modules[name])
+    return whole
 
 
 def _mark(function: Any = None, *_: Any, **__: Any) -> Any:

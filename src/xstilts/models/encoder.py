@@ -44,7 +44,7 @@ def load_encoder(directory: Path) -> PreTrainedModel:
     if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
         options["add_pooling_layer"] = False
     try:
-        with no_init_weights():  # every parameter is read below, or refused; to draw them would load a compiler
+        with no_init_weights():  # to draw what is read right after would load a compiler; what is missing is refused
             loaded: Any = kind.from_pretrained(directory, local_files_only=True, use_safetensors=True, **options)
     except SafetensorError as error:
         raise UserError(f"{directory}: its safetensors weights cannot be read ({error}); get them again") from None
