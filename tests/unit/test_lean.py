@@ -7,13 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers as hf
 from test_packing import ENCODERS
-from test_predict import LENGTHS, NLI, PAIRS, TOKENIZER
+from test_predict import NLI, PAIRS, TOKENIZER, add_part, bare_job
 from transformers.utils import import_utils
 
 from xstilts.evaluation.predict import predict
@@ -37,19 +36,10 @@ def predictions(name: str, directory: Path) -> tuple[Path, Path]:
     model = TaskModel(encoder, [HeadSpec("task", "pair", NLI, "mean")])
     (directory / "model").mkdir(parents=True)
     checkpoint.save(model, model.state_dict(), TOKENIZER, directory / "model")
-    pq.write_table(pa.Table.from_pylist(PAIRS), directory / "de.parquet")
-    part = {
-        "name": "xnli/de", "task": "xnli", "kind": "pair", "labels": sorted(NLI), "language": "de", "variant": None,
-        "digest": "0", "data": {"test": str(directory / "de.parquet")},
-    }  # fmt: skip
-    job = {
-        "name": "predict/test", "digest": "0", "plan": {"step": "predict"}, "checkpoint": str(directory / "model"),
-        "precision": "fp32", "hyper": LENGTHS, "retrieval": None, "batch_tokens": 64, "parts": [part],
-        "compute": {"device": "cpu", "threads": 1}, "store": str(directory / "store"),
-        "tokens": str(directory / "tokens"), "output": str(directory / "out"),
-    }  # fmt: skip
+    job = bare_job(directory)
+    place = add_part(job, PAIRS, task="xnli", kind="pair", labels=sorted(NLI))
     (directory / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    return directory / "job.json", directory / "out" / "xnli" / "de.parquet"
+    return directory / "job.json", place
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -48,15 +48,19 @@ def trained(directory: Path, kind: Any, labels: tuple[str, ...]) -> TaskModel:
     return model
 
 
-@pytest.fixture
-def job(tmp_path: Path) -> dict[str, Any]:
+def bare_job(directory: Path) -> dict[str, Any]:
     """A job over the checkpoint `model`, without parts."""
     return {
-        "name": "predict/test", "digest": "0", "plan": {"step": "predict"}, "checkpoint": str(tmp_path / "model"),
+        "name": "predict/test", "digest": "0", "plan": {"step": "predict"}, "checkpoint": str(directory / "model"),
         "precision": "fp32", "hyper": LENGTHS, "retrieval": None, "batch_tokens": 64,
         "compute": {"device": "cpu", "threads": 1}, "parts": [],
-        "store": str(tmp_path / "store"), "tokens": str(tmp_path / "tokens"), "output": str(tmp_path / "out"),
+        "store": str(directory / "store"), "tokens": str(directory / "tokens"), "output": str(directory / "out"),
     }  # fmt: skip
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> dict[str, Any]:
+    return bare_job(tmp_path)
 
 
 def add_part(job: dict[str, Any], rows: list[dict[str, Any]], **part: Any) -> Path:
