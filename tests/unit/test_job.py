@@ -18,6 +18,11 @@ def work(job):
     with open(job["ran"], "a") as ran: ran.write(os.environ.get("HF_HUB_OFFLINE", "-"))
     if job["fails"] == "mistake": raise UserError("data/x.tsv:3: no label; add it")
     if job["fails"] == "crash": raise RuntimeError("disk on fire")
+def memory(job):
+    block = bytearray(job["bytes"])
+    del block
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    pathlib.Path(job["resident"]).write_text(str(pages * os.sysconf("SC_PAGE_SIZE")))
 """
 
 
@@ -73,3 +78,15 @@ def test_only_steps_that_fetch_may_use_the_network(script: Script) -> None:
     for step in ("finetune", "prepare", "backbone"):
         script.run("nothing", 1, step)
     assert (script.directory / "ran").read_text() == "1--"
+
+
+@pytest.mark.parametrize(("device", "keeps"), [("cpu", True), ("cuda", False)])
+def test_a_job_that_computes_on_a_cpu_keeps_what_it_frees(tmp_path: Path, device: str, keeps: bool) -> None:
+    (tmp_path / "work.py").write_text(WORK, encoding="utf-8")
+    size, resident = 512 * 2**20, tmp_path / "resident"
+    job = {"name": "x", "compute": {"device": device}, "bytes": size, "resident": str(resident)}
+    (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{tmp_path}"}
+    command = [sys.executable, "-c", "from xstilts.job import main; main('work:memory')", str(tmp_path / "job.json")]
+    subprocess.run(command, env=environment, check=True)
+    assert (int(resident.read_text()) > size) is keeps
