@@ -10,12 +10,14 @@ from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
 
-from xstilts.budget import architecture, memory
+from xstilts.budget import architecture, loads, memory
 from xstilts.budget.architecture import BACKWARD, Architecture
 from xstilts.budget.families import Size
 from xstilts.budget.missing import Missing
 from xstilts.models import heads
+from xstilts.models.encoder import drop_layers_above
 from xstilts.models.heads import HeadSpec
+from xstilts.models.task_model import TaskModel
 
 ENCODERS = [
     *("FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large", "google-bert/bert-base-multilingual-cased"),
@@ -93,6 +95,29 @@ def test_operations_of_encoders_are_those_that_torch_counts(name: str, length: i
     expected = Architecture.of_config(raw, name).forward(1, length)
     assert forward == pytest.approx(expected, rel=0.02)
     assert backward == pytest.approx(BACKWARD * expected, rel=0.02)
+
+
+@pytest.mark.parametrize("length", LENGTHS[:2])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("name", ENCODERS[1:3])
+def test_operations_of_pairs_are_those_of_our_model(name: str, pooling: Any, length: int) -> None:
+    raw = shallow(name, vocabulary=100)
+    spec = HeadSpec("task", "pair", ("a", "b", "c"), pooling)
+    model = TaskModel(hugging_face(raw), [spec]).train()  # with dropout attention is not fused, hence seen
+    ids = torch.randint(5, 90, (3, length))
+    with FlopCounterMode(display=False) as count:
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), lengths=(length,) * 3)
+    counted = loads.Model(Architecture.of_config(raw, name), "pair", 3, "fp32", pooling)
+    assert count.get_total_flops() == pytest.approx(counted.operations(3.0 * length, 3.0 * length**2, 3.0), rel=0.01)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_operations_up_to_a_layer_are_those_that_retrieval_takes(layer: int) -> None:
+    raw = shallow(ENCODERS[0], vocabulary=100) | {"num_hidden_layers": 3}
+    model, ids = hugging_face(raw).train(), torch.randint(5, 90, (2, 20))
+    drop_layers_above(model, layer)
+    forward, _ = counted(model, input_ids=ids, attention_mask=torch.ones_like(ids))
+    assert forward == pytest.approx(Architecture.of_config(raw, "x").up_to(layer).forward(2, 20), rel=0.02)
 
 
 @pytest.mark.parametrize("length", LENGTHS[:2])

@@ -69,7 +69,9 @@ def rows(kind: str, rng: torch.Generator) -> list[Any]:
     return [row | {"tokens": some, "tags": ["A"] * len(some)} for row, some in zip(ids, words, strict=True)]
 
 
-def model_and_batch(kind: str, architecture: str) -> tuple[TaskModel, list[Any], features.Features]:
+def model_and_batch(
+    kind: str, architecture: str, pooling: str = "cls"
+) -> tuple[TaskModel, list[Any], features.Features]:
     rng = torch.Generator().manual_seed(3)
     found = features.of(cast(Any, kind))
     family = "wordpiece" if architecture in ("bert", "electra") else "bpe-metaspace"
@@ -80,7 +82,6 @@ def model_and_batch(kind: str, architecture: str) -> tuple[TaskModel, list[Any],
         encoded = found.encode(rows(kind, rng), tokenizer(family), HYPER, labels)
     torch.manual_seed(0)
     make, config = ENCODERS[architecture]
-    pooling = "mean" if architecture == "bert" else "cls"
     model = TaskModel(make(config), [HeadSpec("t", cast(Any, kind), tuple(labels), cast(Any, pooling))]).eval()
     return model, encoded, found
 
@@ -97,10 +98,11 @@ def gradients(model: TaskModel, batches: Sequence[dict[str, torch.Tensor]]) -> t
 
 
 @pytest.mark.parametrize("architecture", ENCODERS)
-@pytest.mark.parametrize("kind", ["pair", "choice", "span", "tagging"])
+@pytest.mark.parametrize("kind", ["pair", "pair mean", "choice", "span", "tagging"])
 def test_the_fast_path_has_the_padded_gradients(kind: str, architecture: str) -> None:
     """Fast: packed where the architecture can, in passes of like lengths; padded: everything in one padded batch."""
-    model, encoded, found = model_and_batch(kind, architecture)
+    kind, *pooling = kind.split()
+    model, encoded, found = model_and_batch(kind, architecture, *pooling)
     assert model.packed is (architecture not in PADDED)
     encoded.sort(key=lambda one: one["tokens"])
     passes = Limits(tokens=300, packed=model.packed, pass_cost=10).cut([one["tokens"] for one in encoded])
@@ -122,6 +124,51 @@ def test_sequences_of_like_lengths_attend_together_and_none_is_padded_for_long()
     assert [len(run.index) for run in table.runs] == [17, 124]
     ids = torch.arange(6 * 64).view(6, 64)
     assert table.pack(ids).tolist() == [64 * i + j for i in (2, 4, 0, 5, 1, 3) for j in range(lengths[i])]
+
+
+@pytest.mark.parametrize(("kind", "first"), [("pair", True), ("pair mean", False), ("choice", True), ("span", False)])
+def test_the_last_layer_computes_the_tokens_that_the_head_reads(kind: str, first: bool) -> None:
+    """Their equal gradients do not tell; the others' keys and values are needed all the same."""
+    kind, *pooling = kind.split()
+    model, encoded, found = model_and_batch(kind, "xlm-roberta", *pooling)
+    seen: dict[str, int] = {}
+    for name, module in model.encoder.encoder.layer.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda *given, name=name: seen.update({name: given[-1].shape[:-1].numel()}))
+    batch = found.collate(encoded, 1)
+    model(**batch)
+    tokens, few = sum(batch["lengths"]), len(batch["lengths"])
+    parts = ("attention.self.query", "attention.self.value", "attention.output.dense", "output.dense")
+    assert [seen[f"0.{part}"] for part in parts] == [tokens] * 4
+    assert [seen[f"1.{part}"] for part in parts] == ([few, tokens, few, few] if first else [tokens] * 4)
+
+
+class Launches(TorchDispatchMode):
+    """Counts operations that compute or copy: on a GPU each is launched by the host."""
+
+    number = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_gpu_is_asked_for_few_more_operations_than_with_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small passes of large models wait for the host, so there sequences attend in few runs, mostly one."""
+    monkeypatch.setitem(packing._RUN_COST, "cpu", packing._RUN_COST["cuda"])
+    config = hf.XLMRobertaConfig(
+        **SMALL | {"num_hidden_layers": 6}, attention_probs_dropout_prob=0.0
+    )  # fused also here
+    model = TaskModel(hf.XLMRobertaModel(config), [HeadSpec("t", "tagging", ("A", "B"), "cls")])
+    _, encoded, found = model_and_batch("tagging", "xlm-roberta")
+    batch = found.collate(encoded, 1)
+    assert len(packing.Rows.of(batch["lengths"], 64, torch.device("cpu")).runs) == 1
+    with Launches() as packed:
+        gradients(model, [batch])
+    model.encoder.set_attn_implementation("sdpa")
+    with Launches() as padded:
+        gradients(model, [batch])
+    assert padded.number < packed.number < 1.25 * padded.number
 
 
 class NoWait(TorchDispatchMode):

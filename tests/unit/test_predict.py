@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,13 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import XLMRobertaConfig, XLMRobertaModel
+from test_packing import ENCODERS
+from transformers import AutoModel, XLMRobertaConfig, XLMRobertaModel
 
 from xstilts.errors import ConfigError, UserError
 from xstilts.evaluation import embed
 from xstilts.evaluation.inference import by_tokens
 from xstilts.evaluation.predict import predict
 from xstilts.models import checkpoint
+from xstilts.models.encoder import drop_layers_above
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.tasks.features import tokens
@@ -218,6 +221,25 @@ def test_vectors_are_means_over_all_tokens_of_a_layer(tmp_path: Path) -> None:
             states = model(**TOKENIZER(text, return_tensors="pt"), output_hidden_states=True).hidden_states
         assert torch.allclose(vectors[0, i], states[0][0].mean(0), atol=1e-5)
         assert torch.allclose(vectors[1, i], states[2][0].mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("architecture", ENCODERS)
+def test_layers_above_the_one_wanted_do_not_compute_and_change_nothing(architecture: str, layer: int) -> None:
+    torch.manual_seed(0)
+    model = AutoModel.from_config(deepcopy(ENCODERS[architecture][1]), attn_implementation="eager").eval()
+    ids = torch.randint(5, 400, (2, 9))
+    ran: list[str] = []
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    with torch.no_grad():
+        whole, before = model(ids, output_hidden_states=True).hidden_states, ran.copy()
+        ran.clear()
+        drop_layers_above(model, layer)
+        cut = model(ids, output_hidden_states=True).hidden_states
+    assert cut[layer].equal(whole[layer])
+    stacked = architecture not in ("modernbert", "xlm-roberta-xl")
+    assert (len(ran) < len(before)) is (stacked and layer < 2)
 
 
 def test_all_layers_come_in_passes_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ A multiplication and an addition count as two operations, and only matrix produc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from xstilts.budget import families
 from xstilts.budget.families import Decoder, Size, Unfused
 from xstilts.budget.missing import Missing
 from xstilts.files import packaged
+from xstilts.models.stacks import LIKE_BERT, NOTHING_AFTER
 from xstilts.schema.training import BackboneTraining
 
 BACKWARD = 2.0
@@ -43,6 +44,7 @@ class Architecture:
         per_pass: operations of a pass whatever it holds: projections of relative positions.
         unfused: what attention keeps for the backward pass where it is not fused.
         family: whose activations a layer keeps (`memory`).
+        model_type: as config.json names it.
     """
 
     layers: int
@@ -57,6 +59,7 @@ class Architecture:
     unfused: Unfused = field(default_factory=Unfused)
     family: str = "bert"
     decoder: Decoder | None = None
+    model_type: str = "xlm-roberta"
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any], name: str) -> Architecture:
@@ -68,7 +71,7 @@ class Architecture:
         kind = config.get("model_type", "unknown")
         if kind not in _FAMILIES:
             raise Missing(f"{name}: architecture {kind!r} is not counted; known are {', '.join(_FAMILIES)}")
-        return cls(**_FAMILIES[kind](config))
+        return cls(**_FAMILIES[kind](config), model_type=kind)
 
     @classmethod
     def of_training(cls, training: BackboneTraining, special: int) -> Architecture:
@@ -96,6 +99,24 @@ class Architecture:
 
     def _encoded(self, length: float) -> float:
         return self.per_token * length + self.per_pair * length**2
+
+    def spared(self, tokens: float, pairs: float, sequences: float) -> float:
+        """Operations that a forward pass is spared where first tokens are all that a head reads (`models.packing`).
+
+        The last layer computes keys and values of all tokens and the rest of first tokens.
+        """
+        if self.model_type not in LIKE_BERT:
+            return 0.0
+        beside = self.per_token / self.layers - 4.0 * self.width**2
+        return beside * (tokens - sequences) + self.per_pair / self.layers * (pairs - tokens)
+
+    def up_to(self, layer: int) -> Architecture:
+        """What is left to compute of it where nothing above a layer is wanted (`models.encoder.drop_layers_above`)."""
+        if self.model_type not in NOTHING_AFTER:
+            return self
+        left = max(layer, 1)
+        counts = {name: getattr(self, name) * left / self.layers for name in ("per_token", "per_pair", "per_pass")}
+        return replace(self, layers=left, **counts)
 
     def generated(self, sequences: float, length: float, target: float, beams: int = 1) -> float:
         """Operations of generating `target` tokens for each sequence, one after the other.

@@ -348,10 +348,13 @@ class Estimator:
 
     def _model(self, step: Step, slice_: Mapping[str, Any]) -> Model:
         architecture = backbones.architecture(self.plan, step.folders[0])
+        precision, pooling = slice_["precision"], self.plan.study.backbones[step.folders[0]].pooling
         if step.phase == "predict":
             part = step.payload["parts"][0]
-            return Model(architecture, part["kind"], len(part["labels"]), slice_["precision"])
-        return Model(architecture, slice_["kind"], len(slice_.get("labels", ())) or _LABELS, slice_["precision"])
+            if part["kind"] == "retrieval" and slice_["retrieval"]["layers"] != "all":
+                architecture = architecture.up_to(max(slice_["retrieval"]["layers"]))
+            return Model(architecture, part["kind"], len(part["labels"]), precision, pooling)
+        return Model(architecture, slice_["kind"], len(slice_.get("labels", ())) or _LABELS, precision, pooling)
 
     def _seen(self, step: Step, kind: str, paths: list[str], hyper: Mapping[str, Any]) -> Inputs:
         lengths = {key: hyper.get(key) for key in ("max_length", "doc_stride", "max_query_length")}

@@ -66,12 +66,17 @@ def passes(inputs: Inputs, batch: int, compute: Mapping[str, Any]) -> Passes:
 
 @dataclass(frozen=True)
 class Model:
-    """A backbone with one task's head, in one precision."""
+    """A backbone with one task's head, in one precision.
+
+    Attributes:
+        pooling: what a pair or choice head reads (`models.heads`).
+    """
 
     architecture: Architecture
     kind: str
     labels: int
     precision: str
+    pooling: str = "cls"
 
     @property
     def size(self) -> Size:
@@ -82,14 +87,19 @@ class Model:
 
     def forward(self, tokens: float, pairs: float, sequences: float, number: float) -> Load:
         """Forward passes without gradients."""
-        per_sequence, per_token = arch.head_operations(self.kind, self.labels, self.architecture.width)
-        encoder = self.architecture.per_token * tokens + self.architecture.per_pair * pairs
-        encoder += self.architecture.per_pass * number
         return Load(
-            operations=encoder + per_sequence * sequences + per_token * tokens,
+            operations=self.operations(tokens, pairs, sequences) + self.architecture.per_pass * number,
             traffic=self._activations(tokens) / (1 + BACKWARD) + number * self._weights(),
             launches=number * (self.architecture.all_layers * _LAUNCHES_LAYER + _LAUNCHES_PASS) / (1 + BACKWARD),
         )
+
+    def operations(self, tokens: float, pairs: float, sequences: float) -> float:
+        """Of a forward pass, whatever its number of sequences apart (`Architecture.per_pass`)."""
+        per_sequence, per_token = arch.head_operations(self.kind, self.labels, self.architecture.width)
+        encoder = self.architecture.per_token * tokens + self.architecture.per_pair * pairs
+        if self.kind in ("pair", "choice") and self.pooling == "cls":
+            encoder -= self.architecture.spared(tokens, pairs, sequences)
+        return encoder + per_sequence * sequences + per_token * tokens
 
     def step(self, made: Passes, compute: Mapping[str, Any]) -> Load:
         """One optimizer step on one device."""

@@ -26,7 +26,7 @@ from xstilts.errors import ConfigError, UserError
 from xstilts.evaluation.inference import autocast, by_tokens
 from xstilts.job import terminal
 from xstilts.models import checkpoint
-from xstilts.models.encoder import check_length
+from xstilts.models.encoder import check_length, drop_layers_above
 from xstilts.models.heads import HeadSpec
 from xstilts.models.task_model import TaskModel
 from xstilts.tasks.base import Kind
@@ -162,6 +162,8 @@ def _loaded(job: dict[str, Any], directory: Path) -> Predictor:
     embed = importlib.import_module("xstilts.evaluation.embed")
     encoder: Any = checkpoint.load_encoder(directory)
     check_length(encoder.config, job["retrieval"]["max_length"], "recipe.retrieval.max_length")
+    if (layers := job["retrieval"]["layers"]) != "all":
+        drop_layers_above(encoder, max(layers))
     embedder = embed.Embedder(encoder.to(device).eval(), tokenizer.pad_token_id, *run)
     return lambda part, path: embed.table(
         part["task"], parquet.rows(path), inputs("retrieval", path, ()), embedder, job["retrieval"]

@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging
 
 from xstilts.errors import ConfigError, UserError
+from xstilts.models.stacks import NOTHING_AFTER, layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -80,6 +81,15 @@ def _model_class(directory: Path) -> type[PreTrainedModel]:
         remedy = "use an architecture that transformers itself contains"
         raise UserError(f"{directory}: not an encoder that can be loaded ({reason}); {remedy}") from None
     return cast("type[PreTrainedModel]", kind)
+
+
+def drop_layers_above(encoder: PreTrainedModel, layer: int) -> None:
+    """Leave out the layers whose output nobody reads: `hidden_states` then end with those of `layer` (0: embeddings).
+
+    An architecture with a norm after the last layer keeps all.
+    """
+    if encoder.config.model_type in NOTHING_AFTER:
+        del layers(encoder)[max(layer, 1) :]  # transformers finds the embeddings before the first layer
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from xstilts.models import heads, packing
-from xstilts.models.heads import HeadSpec, MaskedLMHead
+from xstilts.models.heads import HeadSpec, MaskedLMHead, PooledHead
 from xstilts.tasks.features.common import IGNORED
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class TaskModel(nn.Module):
         """
         ids, mask = input_ids.flatten(0, -2), attention_mask.flatten(0, -2)
         extra = {} if token_type_ids is None or not self._typed else {"token_type_ids": token_type_ids.flatten(0, -2)}
-        hidden = packing.last_hidden_state(self.encoder, ids, mask, lengths, **extra)
         head = self._head(task)
+        first_only = isinstance(head, PooledHead) and head.pooling == "cls"
+        hidden = packing.last_hidden_state(self.encoder, ids, mask, lengths, first_only=first_only, **extra)
         if isinstance(head, MaskedLMHead):
             return self._masked(head, hidden, chosen, labels)
         logits = head(hidden, mask)
