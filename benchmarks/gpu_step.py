@@ -5,9 +5,10 @@
 The workflow's trainer as it trains (dropout on, fused AdamW on fp32 weights, clipping), random token ids with lengths
 from src/xstilts/data/lengths.yaml; `full` are span inputs of 384 tokens each. The roofline is the sum of
 
-- matrix products of the encoder and the head, forward and backward (three times the forward pass), counted by
-  xstilts.budget.architecture, at the rate of the best plain bf16 product of two square matrices measured just before;
-- attention's products over pairs of tokens of one sequence, at the same rate;
+- matrix products of the encoder and the head, forward and backward (three times the forward pass), those of attention
+  over pairs of tokens of one sequence among them, as xstilts.budget.loads counts them (where a head reads first tokens
+  alone, without what the last layer is spared), at the rate of the best plain bf16 product of two square matrices
+  measured just before;
 - optimizer and clipping traffic, 40 bytes a parameter in fp32, at the bandwidth of a large copy measured just before:
   clipping reads, reads and writes gradients (12); AdamW reads weight, gradient and two moments, writes three (28).
 
@@ -30,8 +31,9 @@ import torch
 
 import measured
 import training
-from xstilts.budget import architecture, devices
+from xstilts.budget import devices
 from xstilts.budget.architecture import BACKWARD, Architecture
+from xstilts.budget.loads import Model
 from xstilts.tasks.base import Kind
 
 # Task: kind, outputs of its head, sequences of an input.
@@ -93,22 +95,15 @@ def _target(kind: Kind, labels: int, size: int) -> dict[str, Any]:
     return {"labels": np.arange(size, dtype=np.int32) % labels}
 
 
-def roofline(task: str, steps: list[list[training.Input]], model: Architecture, found: Ceilings) -> dict[str, float]:
+def roofline(task: str, steps: list[list[training.Input]], model: Model, found: Ceilings) -> dict[str, float]:
     """Seconds of an average step by part, and its operations."""
-    kind, labels, _ = TASKS[task]
-    rows = [one["input_ids"] if kind == "choice" else [one["input_ids"]] for step in steps for one in step]
+    choice = TASKS[task][0] == "choice"
+    rows = [one["input_ids"] if choice else [one["input_ids"]] for step in steps for one in step]
     sizes = np.array([len(ids) for row in rows for ids in row], dtype=float)
-    per_sequence, per_token = architecture.head_operations(kind, labels, model.width)
-    products = (model.per_token + per_token) * sizes.sum() + per_sequence * len(sizes)
-    attention = model.per_pair * (sizes**2).sum()
-    parameters = (model.size + architecture.head(kind, labels, model.width)).parameters
-    scale = (1 + BACKWARD) / len(steps)
-    return {
-        "products": scale * products / found["matmul"],
-        "attention": scale * attention / found["matmul"],
-        "update": UPDATE * parameters / found["bandwidth"],
-        "operations": scale * (products + attention),
-    }
+    forward = model.operations(sizes.sum(), (sizes**2).sum(), len(sizes))
+    operations = (1 + BACKWARD) * forward / len(steps)
+    update = UPDATE * model.size.parameters / found["bandwidth"]
+    return {"products": operations / found["matmul"], "update": update, "operations": operations}
 
 
 def measure(given: argparse.Namespace, task: str, batch: int, found: Ceilings, seed: int) -> dict[str, float]:
@@ -124,9 +119,10 @@ def measure(given: argparse.Namespace, task: str, batch: int, found: Ceilings, s
         trainer.train()
     steps = [[made[i] for i in order[k : k + batch]] for k in range(batch, len(order), batch)]
     seconds = (clock.ends[-1] - clock.ends[0]) / len(steps)
-    parts = roofline(task, steps, Architecture.of_config(training.shape(given).to_dict(), "XLM-R"), found)
+    encoder = Architecture.of_config(training.shape(given).to_dict(), "XLM-R")
+    parts = roofline(task, steps, Model(encoder, kind, labels, given.precision), found)
     device = devices.recorded(torch.cuda.get_device_name()) if given.device == "cuda" else None
-    limit = parts["products"] + parts["attention"] + parts["update"]
+    limit = parts["products"] + parts["update"]
     mfu = parts["operations"] / seconds / device.peak["bf16"] if device else 0.0
     return {"seconds": seconds, "roofline": limit, "over_roofline": seconds / limit, "mfu": mfu, **parts}
 

@@ -7,8 +7,9 @@ Systems take turns, each time in a fresh process, at the same effective batch: e
 (run_xnli.py's default; jiant's in its XTREME recipe), padding to the longest of the batch, the Trainer's grouping by
 length (which changes the order of examples; ours does not), and ours. Lengths are drawn from
 src/xstilts/data/lengths.yaml; token ids are random. XLM-R's shape; with fewer layers the vocabulary shrinks alike, so
-that embeddings keep their share. Padding is no token. The result goes to
-benchmarks/results/training-<lengths>-<device>[-processor].json.
+that embeddings keep their share. Padding is no token. On a CPU ours keeps the memory that it frees, as its jobs do; to
+give the Trainer the same, set MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=9223372036854775807 around the command.
+The result goes to benchmarks/results/training-<lengths>-<device>[-processor].json.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def run(given: argparse.Namespace, system: str, seed: int) -> float:
         args = settings(given, seed, work)
         if system == "ours":
             if given.device == "cpu":
-                keep_freed_memory()  # as every job of the workflow does there
+                keep_freed_memory()  # as jobs do there
             made = inputs(lengths(given.lengths, examples(given), rng).tolist(), shape(given).vocab_size, rng)
             trainer, order = ours(given, "pair", ("a", "b", "c"), made, args, clock)
         else:
@@ -188,6 +189,7 @@ def peer(
     if given.micro:
         args.gradient_accumulation_steps = given.batch // given.micro
         args.per_device_train_batch_size = given.micro
+    torch.backends.cuda.enable_cudnn_sdp(True)  # as it comes; ours has switched it off
     length = int(system.split()[1]) if system.startswith("fixed") else None
     model = XLMRobertaForSequenceClassification(shape(given))
     return Plain(model, args, train_dataset=made, callbacks=[clock], order=order, length=length)

@@ -83,7 +83,7 @@ def test_only_steps_that_fetch_may_use_the_network(script: Script) -> None:
 @pytest.mark.parametrize(("device", "keeps"), [("cpu", True), ("cuda", False)])
 def test_a_job_that_computes_on_a_cpu_keeps_what_it_frees(tmp_path: Path, device: str, keeps: bool) -> None:
     (tmp_path / "work.py").write_text(WORK, encoding="utf-8")
-    size, resident = 512 * 2**20, tmp_path / "resident"
+    size, resident = 128 * 2**20, tmp_path / "resident"
     job = {"name": "x", "compute": {"device": device}, "bytes": size, "resident": str(resident)}
     (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{tmp_path}"}

@@ -224,10 +224,12 @@ def test_vectors_are_means_over_all_tokens_of_a_layer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
-@pytest.mark.parametrize("architecture", ENCODERS)
+@pytest.mark.parametrize("architecture", [*ENCODERS, "deberta-v2 with a convolution"])
 def test_layers_above_the_one_wanted_do_not_compute_and_change_nothing(architecture: str, layer: int) -> None:
     torch.manual_seed(0)
-    model = AutoModel.from_config(deepcopy(ENCODERS[architecture][1]), attn_implementation="eager").eval()
+    config = deepcopy(ENCODERS[architecture.split()[0]][1])
+    config.conv_kernel_size = 3 if "convolution" in architecture else 0
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
     ids = torch.randint(5, 400, (2, 9))
     ran: list[str] = []
     for name, module in model.named_modules():

@@ -58,8 +58,8 @@ class Architecture:
     per_pass: float = 0.0
     unfused: Unfused = field(default_factory=Unfused)
     family: str = "bert"
+    model_type: str = ""
     decoder: Decoder | None = None
-    model_type: str = "xlm-roberta"
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any], name: str) -> Architecture:
@@ -85,7 +85,7 @@ class Architecture:
             "max_position_embeddings": training.positions + special,
             "type_vocab_size": 1,
         }
-        return cls(**families.bert(config))
+        return cls(**families.bert(config), model_type="xlm-roberta")
 
     @property
     def all_layers(self) -> int:
@@ -114,7 +114,7 @@ class Architecture:
         """What is left to compute of it where nothing above a layer is wanted (`models.encoder.drop_layers_above`)."""
         if self.model_type not in NOTHING_AFTER:
             return self
-        left = max(layer, 1)
+        left = min(max(layer, 1), self.layers)
         counts = {name: getattr(self, name) * left / self.layers for name in ("per_token", "per_pair", "per_pass")}
         return replace(self, layers=left, **counts)
 

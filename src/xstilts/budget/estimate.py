@@ -348,7 +348,8 @@ class Estimator:
 
     def _model(self, step: Step, slice_: Mapping[str, Any]) -> Model:
         architecture = backbones.architecture(self.plan, step.folders[0])
-        precision, pooling = slice_["precision"], self.plan.study.backbones[step.folders[0]].pooling
+        own = slice_.get("backbone") or {"pooling": self.plan.study.backbones[step.folders[0]].pooling}
+        precision, pooling = slice_["precision"], own["pooling"]
         if step.phase == "predict":
             part = step.payload["parts"][0]
             if part["kind"] == "retrieval" and slice_["retrieval"]["layers"] != "all":

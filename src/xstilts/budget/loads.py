@@ -94,7 +94,7 @@ class Model:
         )
 
     def operations(self, tokens: float, pairs: float, sequences: float) -> float:
-        """Of a forward pass, whatever its number of sequences apart (`Architecture.per_pass`)."""
+        """Of forward passes, without what each costs whatever it holds (`Architecture.per_pass`)."""
         per_sequence, per_token = arch.head_operations(self.kind, self.labels, self.architecture.width)
         encoder = self.architecture.per_token * tokens + self.architecture.per_pair * pairs
         if self.kind in ("pair", "choice") and self.pooling == "cls":

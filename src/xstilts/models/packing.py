@@ -1,15 +1,15 @@
 """Sequences side by side in one row, without padding: all of an encoder but its attention sees real tokens only.
 
-Registered with transformers as an attention implementation. Attention itself takes sequences of like lengths together,
-padded to the longest of them, since PyTorch's kernel for ragged sequences (`torch.nn.attention.varlen`) has no dropout,
-which published training protocols have. Where a head reads first tokens alone, the last layer computes no others.
+Registered with transformers as an attention implementation. Attention itself takes sequences together, padded to the
+longest of them, since PyTorch's kernel for ragged sequences (`torch.nn.attention.varlen`) has no dropout, which
+published training protocols have: on a CPU those of like lengths, on a GPU, which waits for its host, mostly all. Where
+a head reads first tokens alone, the last layer computes no others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "xstilts_packed"
-_RUN_COST = {"cpu": 64 * 64, "cuda": 1024 * 1024}
+_RUN_COST = {"cpu": 64 * 64, "cuda": 2048 * 2048}
 """Of one more run, in entries of an attention matrix: on a GPU, the price of another dozen launches in every layer.
 
-Measured on a CPU; for GPUs estimated, at 8 µs a launch, 150 Tflop/s in attention, and XLM-R Large's width.
+Measured on a CPU; for GPUs estimated: launches of data/devices.yaml, 150 Tflop/s in attention, XLM-R Large's width.
 """
 _MOST = 256  # rows of a run
 _ALIGNED = 8  # entries of a mask's row in memory, of which GPUs' kernels want multiples; they would copy others
@@ -46,7 +46,7 @@ def switch_on(encoder: PreTrainedModel) -> bool:
     encoder.set_attn_implementation(NAME)
     if encoder.config.model_type in LIKE_BERT:
         last = layers(encoder)[-1]
-        last.forward = MethodType(_last_layer, last)
+        last.__class__ = _last_layer(type(last))
     return True
 
 
@@ -140,9 +140,10 @@ def _put(rows: torch.Tensor, index: torch.Tensor, size: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Run:
-    """Sequences of like lengths, next to each other.
+    """Sequences next to each other that attend together.
 
     Attributes:
+        longest: tokens of the longest.
         lengths: (sequences,), ascending.
         index: (tokens,), their places in the run's padded table (sequences, longest), flattened.
         sources: (sequences * longest,), which token stands at each place of it; any one where there is none.
@@ -176,7 +177,7 @@ class Run:
         return taken
 
     def mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
-        """What is added to scores, (sequences or 1, 1, longest or 1, longest): 0, or -inf where nothing may attend.
+        """What is added to scores, (sequences, 1, longest or 1, longest): 0, or -inf where nothing may attend.
 
         None: everything attends to everything.
         """
@@ -312,17 +313,29 @@ def _together(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 AttentionInterface.register(NAME, _attend)
+# cuDNN's attention, PyTorch's first choice on Hopper, gives gradients that are not numbers for masked sequences of some
+# lengths (pytorch/pytorch#196678), and plans anew for every shape: nearly every pass has its own.
+torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def _last_layer(layer: Any, hidden: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
-    """The forward pass of a BERT-like encoder's last layer, (1, tokens, width) to (1, tokens or batch, width).
+def _last_layer(kind: Any) -> Any:
+    """The class of an encoder's last layer that can be left at first tokens, from that of its BERT-like layers."""
 
-    First tokens look at all others, of which nothing but keys and values is needed then.
+    def forward(self: Any, hidden: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
+        rows: Rows | None = named.get("rows")
+        if rows is None or not rows.first_only:
+            whole: torch.Tensor = kind.forward(self, hidden, *others, **named)
+            return whole
+        return _first_tokens(self, hidden, rows)
+
+    return type(kind.__name__, (kind,), {"forward": forward})
+
+
+def _first_tokens(layer: Any, hidden: torch.Tensor, rows: Rows) -> torch.Tensor:
+    """What a BERT-like layer makes of first tokens, (1, tokens, width) to (1, batch, width).
+
+    They look at all others, of which nothing but keys and values is needed.
     """
-    rows: Rows | None = named.get("rows")
-    if rows is None or not rows.first_only:
-        whole: torch.Tensor = type(layer).forward(layer, hidden, *others, **named)
-        return whole
     own, inner = hidden.index_select(1, rows.starts), layer.attention.self
     heads = (-1, inner.num_attention_heads, inner.attention_head_size)
     key, value = (linear(hidden).view(1, *heads).transpose(1, 2) for linear in (inner.key, inner.value))
