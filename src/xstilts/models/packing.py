@@ -40,7 +40,7 @@ def supported(encoder: PreTrainedModel) -> bool:
 
 
 def switch_on(encoder: PreTrainedModel) -> bool:
-    """Have the encoder compute without padding, through `hidden_states`; False where its architecture cannot."""
+    """Have the encoder compute without padding, through `last_hidden_state`; False where its architecture cannot."""
     if not supported(encoder):
         return False
     encoder.set_attn_implementation(NAME)
