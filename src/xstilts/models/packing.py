@@ -104,18 +104,21 @@ _POSITIONS: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
 
 
 class _Spread(torch.autograd.Function):
-    """Rows put into a padded table, whose other places hold any row: what they hold is masked, and has no gradient."""
+    """Rows of tables put into padded ones, whose other places hold any row: these are masked, and have no gradient."""
 
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, sources: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """`rows[sources]`; the rows stand at `index` in it, in their order."""
+    def forward(
+        ctx: Any, sources: torch.Tensor, index: torch.Tensor, *tables: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """`table[sources]` of each; the rows stand at `index` in it, in their order."""
         ctx.save_for_backward(index)
-        return rows.index_select(0, sources)
+        return tuple(table.index_select(0, sources) for table in tables)
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        """The gradient at the rows' own places."""
-        return grads[0].index_select(0, ctx.saved_tensors[0]), None, None
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """The gradients at the rows' own places."""
+        (index,) = ctx.saved_tensors
+        return None, None, *(grad.index_select(0, index) for grad in grads)
 
 
 class _Taken(torch.autograd.Function):
@@ -160,13 +163,13 @@ class Run:
         """Are the sequences of one length, so that there is nothing to pad?"""
         return len(self.index) == len(self.sources)
 
-    def padded(self, packed: torch.Tensor) -> torch.Tensor:
-        """(heads, tokens, size) to (sequences, heads, longest, size)."""
-        table = packed.transpose(0, 1)
+    def padded(self, *packed: torch.Tensor) -> list[torch.Tensor]:
+        """Tensors (heads, tokens, size) to (sequences, heads, longest, size)."""
+        tables = [part.transpose(0, 1) for part in packed]
         if not self.even:
             # PyTorch types no `apply`.
-            table = _Spread.apply(table, self.sources, self.index)  # type: ignore[no-untyped-call]
-        return table.reshape(-1, self.longest, *table.shape[1:]).transpose(1, 2)
+            tables = _Spread.apply(self.sources, self.index, *tables)  # type: ignore[no-untyped-call]
+        return [table.reshape(-1, self.longest, *table.shape[1:]).transpose(1, 2) for table in tables]
 
     def packed(self, padded: torch.Tensor) -> torch.Tensor:
         """(sequences, heads, longest, size) to (tokens, heads, size)."""
@@ -290,7 +293,7 @@ def _attend(
     """Attention within each sequence: query, key, value (1, heads, tokens, size) to (1, tokens, heads, size)."""
     found = []
     for run, *parts in rows.split(query, key, value):
-        q, k, v = map(run.padded, parts)
+        q, k, v = run.padded(*parts)
         found.append(run.packed(_attended(run, q, k, v, scaling, dropout, sliding_window)))
     return _together(found)[None], None
 
@@ -353,6 +356,6 @@ def _attend_from_first(
     queries = query.split_with_sizes([len(run.lengths) for run in rows.runs])
     found = []
     for q, (run, *parts) in zip(queries, rows.split(key, value), strict=True):
-        k, v = map(run.padded, parts)
+        k, v = run.padded(*parts)
         found.append(_attended(run, q, k, v, scaling, dropout))
     return _together(found)
