@@ -6,7 +6,7 @@
 Systems take turns, each time in a fresh process, at the same effective batch: every row padded to 128 or 256 tokens
 (run_xnli.py's default; jiant's in its XTREME recipe), padding to the longest of the batch, the Trainer's grouping by
 length (which changes the order of examples; ours does not), and ours. Lengths are drawn from
-src/xstilts/data/lengths.yaml; token ids are random. XLM-R's shape; with fewer layers the vocabulary shrinks alike, so
+src/xstilts/data/lengths.yaml; token ids are random, and every model computes a pair's loss. XLM-R's shape; with fewer layers the vocabulary shrinks alike, so
 that embeddings keep their share. Padding is no token. On a CPU ours keeps the memory that it frees, as its jobs do; to
 give the Trainer the same, set MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=9223372036854775807 around the command.
 The result goes to benchmarks/results/training-<lengths>-<device>[-processor].json.
@@ -37,6 +37,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 import measured
 from xstilts.job import keep_freed_memory
 from xstilts.models.heads import HeadSpec
+from xstilts.models.pooling import Pooling
 from xstilts.models.task_model import TaskModel
 from xstilts.schema.training import Hyperparameters
 from xstilts.tasks import features
@@ -49,6 +50,7 @@ from xstilts.training.trainer import TaskTrainer, arguments
 HERE = Path(__file__).parent
 PAD, SPECIALS, POOL = 1, 4, 400  # POOL: batches from which the grouped ones are taken: eight groups of fifty
 LONGEST = {"xnli": 128, "mnli": 128, "hellaswag": 128, "udpos": 128, "squad_v1": 384}
+WHOLE = ("udpos", "squad_v1")  # their heads read all tokens, which the mean of a pair's does too
 
 Input = dict[str, Any]
 
@@ -176,7 +178,8 @@ def ours(
     schedule = Schedule([len(made)], [given.batch], [1.0], given.steps + 1, args.seed)
     batches = MicroBatches([one["tokens"] for one in made], schedule, Limits(given.micro, packed=True))
     encoder = XLMRobertaModel(shape(given), add_pooling_layer=False)
-    model = TaskModel(encoder, [HeadSpec("t", kind, labels, "cls")])
+    pooling: Pooling = "mean" if given.lengths in WHOLE else "cls"
+    model = TaskModel(encoder, [HeadSpec("t", kind, labels, pooling)])
     data = TaskData("t", kind, features.of(kind), made, len(made), labels, hyper(given))
     trainer = TaskTrainer(model, args, Inputs([data], PAD), batches, [clock])
     return trainer, [i for step in range(given.steps + 1) for i in batches.examples(step)]

@@ -37,6 +37,14 @@ class TaskModel(nn.Module):
         self.specs = {spec.task: spec for spec in specs}
         self.heads = nn.ModuleDict({spec.task: heads.build(spec, encoder.config) for spec in specs})
         self._typed = getattr(encoder.config, "type_vocab_size", 0) > 1
+        self._mode: bool | None = None  # not known: an encoder comes in evaluation mode, heads in the other
+
+    def train(self, mode: bool = True) -> TaskModel:
+        """Training or evaluation mode, of all parts alike; the Trainer asks for it before every pass."""
+        if self._mode is not mode:
+            super().train(mode)
+            self._mode = mode
+        return self
 
     def forward(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,6 +205,15 @@ class TaskTrainer(Trainer):
         outputs = model(**inputs)
         loss = outputs["loss"] * (self.args.world_size / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    @cached_property
+    def _learnt(self) -> list[torch.nn.Parameter]:
+        """All parameters, for the Trainer looks them up twice in every step, module by module."""
+        return list(self.task_model.parameters())
+
+    @override
+    def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
+        return self.accelerator.clip_grad_norm_(self._learnt, self.args.max_grad_norm)
 
     def floating_point_ops(self, _inputs: dict[str, Any]) -> int:
         """None are counted: a step is a list of passes, which the Trainer's estimate does not know."""
