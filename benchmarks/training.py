@@ -1,15 +1,16 @@
 """Useful tokens per second in training: ours beside what the Hugging Face Trainer offers, on one model and one machine.
 
-    python benchmarks/training.py [--lengths xnli] [--layers 3] [--repeats 5]
+    python benchmarks/training.py [--lengths xnli] [--layers 12] [--repeats 5]
     python benchmarks/training.py --device cuda --precision bf16 --layers 24 --width 1024 --steps 20
 
 Systems take turns, each time in a fresh process, at the same effective batch: every row padded to 128 or 256 tokens
 (run_xnli.py's default; jiant's in its XTREME recipe), padding to the longest of the batch, the Trainer's grouping by
 length (which changes the order of examples; ours does not), and ours. Lengths are drawn from
-src/xstilts/data/lengths.yaml; token ids are random, and every model computes a pair's loss. XLM-R's shape; with fewer layers the vocabulary shrinks alike, so
-that embeddings keep their share. Padding is no token. On a CPU ours keeps the memory that it frees, as its jobs do; to
-give the Trainer the same, set MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=9223372036854775807 around the command.
-The result goes to benchmarks/results/training-<lengths>-<device>[-processor].json.
+src/xstilts/data/lengths.yaml; token ids are random, and every model computes a pair's loss. XLM-R's shape; with fewer
+layers the vocabulary shrinks alike, so that embeddings keep their share. Padding is no token. On a CPU ours keeps the
+memory that it frees, as its jobs do; to give the Trainer the same, set MALLOC_MMAP_MAX_=0 and
+MALLOC_TRIM_THRESHOLD_=9223372036854775807 around the command. The result goes to
+benchmarks/results/training-<lengths>-<device>[-processor].json.
 """
 
 from __future__ import annotations
@@ -218,7 +219,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """What this benchmark and those of memory and of steps on a GPU are told."""
     made = measured.parser(description)
     made.add_argument("--lengths", default="xnli", choices=LONGEST)
-    for name, default in (("layers", 3), ("width", 768), ("batch", 32), ("steps", 2), ("threads", 2), ("seed", 0)):
+    for name, default in (("layers", 12), ("width", 768), ("batch", 32), ("steps", 4), ("threads", 2), ("seed", 0)):
         made.add_argument(f"--{name}", type=int, default=default)
     made.add_argument("--micro", type=int, help="examples of a pass at most; default: no limit")
     made.add_argument("--device", default="cpu")
