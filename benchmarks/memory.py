@@ -1,6 +1,6 @@
 """Peak memory of training by micro-batch: ours beside the Hugging Face Trainer's padding.
 
-    python benchmarks/memory.py [--micros 4 8 16 32] [--layers 3]
+    python benchmarks/memory.py [--micros 4 8 16 32] [--layers 12]
     python benchmarks/memory.py --device cuda --precision bf16 --layers 24 --width 1024 --lengths squad_v1
 
 Every number is of a process of its own, which trains as benchmarks/training.py does (model, lengths, effective batch)

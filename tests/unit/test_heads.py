@@ -206,3 +206,12 @@ def test_a_backbone_has_no_head(tmp_path: Path) -> None:
     backbone(tmp_path)
     with pytest.raises(UserError, match=r"no head\.json"):
         checkpoint.load(tmp_path)
+
+
+def test_a_change_of_mode_reaches_every_part_also_of_an_encoder_that_came_in_another() -> None:
+    config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    encoder = BertModel(config, add_pooling_layer=False).eval()
+    model = TaskModel(encoder, [HeadSpec("t", "pair", ("x", "y"), "cls")])
+    for mode in (True, True, False, False, True):
+        model.train(mode)
+        assert {part.training for part in model.modules()} == {mode}

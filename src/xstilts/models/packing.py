@@ -167,7 +167,7 @@ class Run:
         """Tensors (heads, tokens, size) to (sequences, heads, longest, size)."""
         tables = [part.transpose(0, 1) for part in packed]
         if not self.even:
-            # PyTorch types no `apply`.
+            # At once: for small models every function of Python in autograd counts. PyTorch types no `apply`.
             tables = _Spread.apply(self.sources, self.index, *tables)  # type: ignore[no-untyped-call]
         return [table.reshape(-1, self.longest, *table.shape[1:]).transpose(1, 2) for table in tables]
 

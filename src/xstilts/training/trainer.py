@@ -208,7 +208,7 @@ class TaskTrainer(Trainer):
 
     @cached_property
     def _learnt(self) -> list[torch.nn.Parameter]:
-        """All parameters, for the Trainer looks them up twice in every step, module by module."""
+        """All parameters, listed once: to clip, the Trainer would look them up module by module in every step."""
         return list(self.task_model.parameters())
 
     @override
