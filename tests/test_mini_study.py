@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tests.workspace import SMALL, Workspace, kill
+from tests.workspace import SMALL, Workspace, kill, wait_for
 from transformers import AutoModel
 
 from xstilts.evaluation.official import score_folders
@@ -180,23 +180,49 @@ def test_another_system_becomes_a_row(finished: Workspace) -> None:
     finished.run("all_matrix")
 
 
+def fine_tuned(workspace: Workspace) -> list[Path]:
+    """Records of the finished fine-tunings."""
+    return list(workspace.results.glob("finetune/mini/*/*/*/[!.]*/record.json"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
 def test_an_interrupted_run_on_one_core_ends_with_the_same_cells(
     finished: Workspace, tmp_path: Path, number: int
 ) -> None:
     workspace = Workspace(tmp_path)
     process = workspace.start("all_matrix", cores=1)
-    deadline = time.monotonic() + 300
-    while not list(workspace.results.glob("finetune/mini/*/*/*/*/record.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    wait_for("a fine-tuning", lambda: fine_tuned(workspace), process)
     kill(process, number)
     assert not (workspace.results / "tables" / "cells.csv").exists()
     workspace.run("all_matrix", "--unlock")
     workspace.run("all_matrix", cores=1)
     assert workspace.cells_text() == finished.cells_text()
     assert not [path for path in workspace.results.rglob(".*") if path.is_file() and path.suffix == ".parquet"]
+
+
+def test_what_a_job_finished_after_its_snakemake_was_killed_is_kept_and_all_else_is_planned(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.configure(SMALL, recipes={"small": {"finetune": {"squad_v1": {"steps": 150}}}})
+    process = workspace.start("all_matrix", cores=1)
+    wait_for("a fine-tuning's log", lambda: list(workspace.results.glob("logs/finetune/**/*.log")), process)
+    os.kill(process.pid, signal.SIGKILL)  # its job goes on
+    process.wait()
+    assert not fine_tuned(workspace)
+    wait_for("a fine-tuning", lambda: fine_tuned(workspace))
+    assert list((tmp_path / ".snakemake" / "incomplete").iterdir())
+    workspace.run("all_matrix", "--unlock")
+    planned = workspace.planned()
+    assert planned["finetune"] == 2 * 5 - 1
+    assert {"predict_squad_v1", "score", "tabulate", "figures"} <= set(planned)
+
+
+def test_a_forced_rule_takes_what_was_not_made_yet_along(finished: Workspace) -> None:
+    receipt = next(finished.results.glob("tables/made/*/record.json"))
+    text = receipt.read_text(encoding="utf-8")
+    receipt.unlink()
+    assert finished.planned("--forcerun", "score") == {"score": 16, "tabulate": 1, "figures": 1}
+    receipt.write_text(text, encoding="utf-8")
+    assert finished.planned() == {}
 
 
 def test_two_cpu_ranks_under_deepspeed_train_an_intermediate(tmp_path: Path) -> None:

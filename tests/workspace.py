@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,7 @@ class Workspace:
     def command(self, *arguments: str, cores: int = 2) -> list[str]:
         """The Snakemake command line of these arguments (targets first)."""
         module = [sys.executable, "-m", "snakemake", *arguments]
-        return [*module, "--configfile", "study.yaml", "--cores", str(cores), "--rerun-incomplete"]
+        return [*module, "--configfile", "study.yaml", "--cores", str(cores)]
 
     def run(self, *arguments: str, cores: int = 2, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake to its end; both streams together are in `stdout`."""
@@ -120,9 +122,9 @@ class Workspace:
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(self.directory / "src")}
 
-    def planned(self, target: str = "all_matrix") -> dict[str, int]:
+    def planned(self, target: str = "all_matrix", *options: str) -> dict[str, int]:
         """Rule: number of jobs that a dry run would run."""
-        text = self.run(target, "--dry-run", "--quiet", "rules").stdout
+        text = self.run(target, *options, "--dry-run", "--quiet", "rules").stdout
         jobs = re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[-1], flags=re.M) if "Job stats:" in text else []
         return {rule: int(count) for rule, count in jobs if rule not in ("total", "all_matrix")}
 
@@ -140,3 +142,15 @@ def kill(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
     """Signal a whole process group and wait for its leader."""
     os.killpg(process.pid, number)
     process.wait()
+
+
+def wait_for(
+    what: str, reached: Callable[[], Any], process: subprocess.Popen[str] | None = None, seconds: float = 900
+) -> Any:
+    """What `reached` gives as soon as it gives something, while the process lives."""
+    deadline = time.monotonic() + seconds
+    while not (found := reached()):
+        assert process is None or process.poll() is None, f"Snakemake ended before {what}"
+        assert time.monotonic() < deadline, f"no {what} within {seconds:.0f} s"
+        time.sleep(0.05)
+    return found

@@ -7,8 +7,6 @@ import copy
 import hashlib
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +108,3 @@ def results(workspace: Workspace) -> dict[str, str]:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def wait_for(what: str, reached: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 900) -> Any:
-    """What `reached` gives as soon as it gives something, while the process lives."""
-    deadline = time.monotonic() + seconds
-    while not (found := reached()):
-        assert process.poll() is None, f"Snakemake ended before {what}"
-        assert time.monotonic() < deadline, f"no {what} within {seconds:.0f} s"
-        time.sleep(0.05)
-    return found

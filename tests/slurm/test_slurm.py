@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.slurm import cluster as slurm
 from tests.slurm.cluster import Cluster
-from tests.slurm.study import TOO_LITTLE, SlurmStudy, results, study, wait_for
-from tests.workspace import Workspace
+from tests.slurm.study import TOO_LITTLE, SlurmStudy, results, study
+from tests.workspace import Workspace, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(slurm.missing() is not None, reason=str(slurm.missing()))]
 

@@ -168,11 +168,14 @@ def settle():
     """Settings that exist only once the graph is built, so the input functions see to them.
 
     The digest in a path says what is out of date, so Snakemake only has to see what is missing; its other triggers would
-    rerun for things that change no result (docs/invalidation.md). And its job rate limiter starts another endless
-    timer with every finished job, which burns a core after a few hundred jobs; SLURM's plugin submits no more than two
-    at a time anyway.
+    rerun for things that change no result (docs/invalidation.md). Nor does it count that a killed run has marked an output
+    as incomplete: the record comes last, so with it a result is whole. Snakemake would make it again, and, as what
+    waits for it reads `ancient` files that are all there, run nothing else and call that a success (its issue 4166).
+    And its job rate limiter starts another endless timer with every finished job, which burns a core after a few
+    hundred jobs; SLURM's plugin submits no more than two at a time anyway.
     """
     workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
+    workflow.dag.ignore_incomplete = True
     if workflow.scheduling_settings is not None:  # `--report` schedules nothing
         workflow.scheduling_settings.max_jobs_per_timespan = None
     if workflow.is_main_process and workflow.dryrun:
@@ -204,8 +207,9 @@ def named(rule, scope):
 def inputs_of(phase, scope="matrix", **known):
     """Input function: what the job reads, if it has to run at all.
 
-    All inputs are ancient: their content is in the digest, so their age says nothing. A finished step with a digest of its
-    own asks for none, so that a checkpoint pruned or rebuilt for one job concerns no other.
+    All inputs of what is made are ancient: their content is in the digest, so their age says nothing. A finished step with
+    a digest of its own asks for none, so that a checkpoint pruned or rebuilt for one job concerns no other. What was never
+    made has to be: if its inputs were ancient too, Snakemake would leave it out where one of them is forced (`-R`).
     """
 
     @signed
@@ -214,8 +218,9 @@ def inputs_of(phase, scope="matrix", **known):
         step = step_of(phase, wildcards, scope, **known)
         if step.done and not forced() and phase not in PUBLISHED and PLAN.settled(step):
             return []
+        made = step.recorded
         return [
-            ancient(path) if PLAN.settled(need) else path
+            ancient(path) if made and PLAN.settled(need) else path
             for need, path in read_by(step)
         ]
 

@@ -29,7 +29,7 @@ def main(cores: str) -> int:
     with _alone(Path("results/mini/.demo.lock")):
         if any(Path(".snakemake/locks").glob("*.lock")):
             subprocess.run([*_COMMAND, "--unlock"], capture_output=True, check=False)
-        run = [*_COMMAND, "--cores", cores, "--rerun-incomplete", "--scheduler", "greedy", "--quiet", "rules"]
+        run = [*_COMMAND, "--cores", cores, "--scheduler", "greedy", "--quiet", "rules"]
         return subprocess.run(run, check=False).returncode
 
 
