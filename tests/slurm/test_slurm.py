@@ -12,7 +12,7 @@ import pytest
 from tests.slurm import cluster as slurm
 from tests.slurm.cluster import Cluster
 from tests.slurm.study import TOO_LITTLE, SlurmStudy, results, study
-from tests.workspace import Workspace, wait_for
+from tests.workspace import Workspace, kill, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(slurm.missing() is not None, reason=str(slurm.missing()))]
 
@@ -94,6 +94,20 @@ def test_sacct_shows_what_was_requested(run: SlurmStudy) -> None:
 def test_light_rules_run_where_snakemake_does(run: SlurmStudy) -> None:
     for rule in ("tabulate", "preflight"):
         assert run.jobs(rule) == []
+
+
+def test_what_a_job_finishes_after_its_snakemake_was_killed_is_found_by_the_next(run: SlurmStudy) -> None:
+    run.configure(study(seeds={"intermediate": [3]}))
+    process = run.submit("all_matrix", "--until", "intermediate")
+    wait_for("an intermediate's state", lambda: run.job_with_state("intermediate"), process)
+    kill(process)
+    made = "intermediate/mini/mnli/seed-3/[!.]*/record.json"
+    assert not list(run.results.glob(made))
+    wait_for("the intermediate", lambda: list(run.results.glob(made)))
+    run.run("all_matrix", "--unlock")
+    planned = run.planned()
+    assert planned["finetune"] > 0
+    assert "intermediate" not in planned
 
 
 def test_gpus_are_asked_for_on_one_node_and_a_user_s_mistake_is_told(run: SlurmStudy) -> None:
