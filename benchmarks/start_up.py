@@ -4,8 +4,8 @@
 
 Of a finished study: the workflow's own scripts, from the start of a process to its end, without warm servers; so
 reading weights and data, the step itself and what is written are in it. In turns with them, the imports with which a
-script of the Hugging Face Trainer begins (torch, transformers' Trainer and AutoModel, datasets), and nothing else. The
-result goes to benchmarks/results/start_up-<study>.json.
+script of the Hugging Face Trainer begins (torch, transformers' Trainer and AutoModel, datasets), and nothing else; and
+`import torch` alone. The result goes to benchmarks/results/start_up-<study>.json.
 """
 
 from __future__ import annotations
@@ -62,17 +62,22 @@ def seconds(script: str, job: Job, processor: bool) -> float:
         return measured.child(run, environment=ENVIRONMENT, processor=processor)["seconds"]
 
 
+def imports(code: str, processor: bool) -> float:
+    """Of a process that imports and ends."""
+    return measured.child([sys.executable, "-c", code], processor=processor)["seconds"]
+
+
 def main() -> None:
     """Measure, print and keep."""
     parser = measured.parser(__doc__)
     parser.add_argument("--configfile", type=Path, default=Path("config/mini.yaml"))
     given = parser.parse_args()
     plan = command.plan_of(given.configfile)
-    peer = [sys.executable, "-c", TRAINER]
+    peers = {"a Trainer's imports": TRAINER, "import torch": "import torch"}
     systems: dict[str, Callable[[], float]] = {
         script: partial(seconds, script, job, given.processor) for script, job in small(plan).items()
     }
-    systems["a Trainer's imports"] = lambda: measured.child(peer, processor=given.processor)["seconds"]
+    systems |= {name: partial(imports, code, given.processor) for name, code in peers.items()}
     found = measured.in_turns(systems, given.repeats)
     for name, own in found.items():
         print(f"{name}: {measured.told(measured.spread(own))} s")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from test_packing import ENCODERS
 from tiny import backbone, encoder, tokenizer
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
@@ -144,6 +145,32 @@ def test_an_encoder_comes_bare_in_float32(tmp_path: Path) -> None:
     assert getattr(loaded, "pooler", None) is None
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     assert loaded.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("architecture", ENCODERS)
+def test_what_the_workflow_has_saved_is_read_as_transformers_reads_it(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, config = ENCODERS[architecture]
+    torch.manual_seed(0)
+    make(config).save_pretrained(tmp_path / "pooled")
+    checkpoint.save_encoder(load_encoder(tmp_path / "pooled"), tokenizer("bpe-metaspace"), tmp_path / "bare")
+    expected = AutoModel.from_pretrained(tmp_path / "bare")
+    monkeypatch.setattr(make, "from_pretrained", None)
+    loaded = load_encoder(tmp_path / "bare")
+    for ours, theirs in ((loaded.state_dict(), expected.state_dict()), map(buffers, (loaded, expected))):
+        assert ours.keys() == {name for name in theirs if not name.startswith("pooler.")}
+        assert all(theirs[name].equal(value) for name, value in ours.items())
+    assert not loaded.training
+    ids = torch.tensor([[0, 7, 9, 11, 2]])
+    assert loaded(ids).last_hidden_state.equal(expected(ids).last_hidden_state)
+    assert all(p.requires_grad and p.grad is None for p in loaded.parameters())
+    different = {k for k, v in loaded.config.to_dict().items() if expected.config.to_dict()[k] != v}
+    assert different == set()
+
+
+def buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return dict(model.named_buffers())
 
 
 def test_directories_that_are_no_model_are_named_with_what_is_there(tmp_path: Path) -> None:

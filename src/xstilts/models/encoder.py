@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.initialization import no_init_weights
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging
@@ -40,15 +42,46 @@ def load_encoder(directory: Path) -> PreTrainedModel:
     """
     _check(directory)
     _quieten()
-    kind = _model_class(directory)
-    options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
-    if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
-        options["add_pooling_layer"] = False
+    config, kind = _architecture(directory)
+    options = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind.__init__).parameters else {}
     try:
-        with no_init_weights():  # to draw what is read right after would load a compiler; what is missing is refused
-            loaded: Any = kind.from_pretrained(directory, local_files_only=True, use_safetensors=True, **options)
+        with no_init_weights():  # what would be drawn is read right after; what is missing is refused
+            return _as_saved_here(directory, config, options) or _as_saved_anywhere(directory, kind, options)
     except SafetensorError as error:
         raise UserError(f"{directory}: its safetensors weights cannot be read ({error}); get them again") from None
+
+
+def _as_saved_here(directory: Path, config: PreTrainedConfig, options: dict[str, Any]) -> PreTrainedModel | None:
+    """The encoder of weights that have its own names, shapes and type, as all have that a workflow has saved.
+
+    `from_pretrained` knows the names of other releases and models, for which it compiles some thousand expressions,
+    and builds the model without memory, for which torch loads a library of algebra: half a second and more.
+    """
+    path = directory / _WEIGHTS[0]
+    if not path.is_file():
+        return None
+    model: PreTrainedModel = AutoModel.from_config(config, dtype=torch.float32, **options)  # type: ignore[no-untyped-call]
+    weights = load_file(path)
+    if _described(weights) != _described(model.state_dict()):
+        return None
+    model.load_state_dict(weights, assign=True)  # they stay in the file until they are read
+    model.train(False)
+    return model
+
+
+def _described(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (weight.shape, weight.dtype) for name, weight in weights.items()}
+
+
+def _as_saved_anywhere(directory: Path, kind: type[PreTrainedModel], options: dict[str, Any]) -> PreTrainedModel:
+    loaded: Any = kind.from_pretrained(
+        directory,
+        dtype=torch.float32,
+        output_loading_info=True,
+        local_files_only=True,
+        use_safetensors=True,
+        **options,
+    )
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
         problem = f"the weights lack {len(missing)} parameters of {kind.__name__}, first {missing[0]}"
@@ -72,7 +105,7 @@ def _check(directory: Path) -> None:
         raise UserError(f"{directory}: {problem}; convert them to safetensors, other formats are never read")
 
 
-def _model_class(directory: Path) -> type[PreTrainedModel]:
+def _architecture(directory: Path) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         kind: Any = MODEL_MAPPING[type(config)]
@@ -80,7 +113,7 @@ def _model_class(directory: Path) -> type[PreTrainedModel]:
         reason = str(error).strip().splitlines()[0]
         remedy = "use an architecture that transformers itself contains"
         raise UserError(f"{directory}: not an encoder that can be loaded ({reason}); {remedy}") from None
-    return cast("type[PreTrainedModel]", kind)
+    return config, cast("type[PreTrainedModel]", kind)
 
 
 def drop_layers_above(encoder: PreTrainedModel, layer: int) -> None:
