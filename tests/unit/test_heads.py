@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_packing import ENCODERS
 from tiny import backbone, encoder, tokenizer
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertModel
 
 from xstilts.config import Hyperparameters
 from xstilts.errors import ConfigError, UserError
@@ -147,17 +147,21 @@ def test_an_encoder_comes_bare_in_float32(tmp_path: Path) -> None:
     assert loaded.config._attn_implementation == "sdpa"
 
 
+@pytest.mark.parametrize("saved", ["bare", "within a masked LM"])
 @pytest.mark.parametrize("architecture", ENCODERS)
 def test_what_the_workflow_has_saved_is_read_as_transformers_reads_it(
-    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    architecture: str, saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, config = ENCODERS[architecture]
     torch.manual_seed(0)
-    make(config).save_pretrained(tmp_path / "pooled")
-    checkpoint.save_encoder(load_encoder(tmp_path / "pooled"), tokenizer("bpe-metaspace"), tmp_path / "bare")
-    expected = AutoModel.from_pretrained(tmp_path / "bare")
+    if saved == "bare":
+        make(config).save_pretrained(tmp_path / "pooled")
+        checkpoint.save_encoder(load_encoder(tmp_path / "pooled"), tokenizer("bpe-metaspace"), tmp_path)
+    else:
+        AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
+    expected = AutoModel.from_pretrained(tmp_path)
     monkeypatch.setattr(make, "from_pretrained", None)
-    loaded = load_encoder(tmp_path / "bare")
+    loaded = load_encoder(tmp_path)
     for ours, theirs in ((loaded.state_dict(), expected.state_dict()), map(buffers, (loaded, expected))):
         assert ours.keys() == {name for name in theirs if not name.startswith("pooler.")}
         assert all(theirs[name].equal(value) for name, value in ours.items())

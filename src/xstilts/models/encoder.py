@@ -52,16 +52,18 @@ def load_encoder(directory: Path) -> PreTrainedModel:
 
 
 def _as_saved_here(directory: Path, config: PreTrainedConfig, options: dict[str, Any]) -> PreTrainedModel | None:
-    """The encoder of weights that have its own names, shapes and type, as all have that a workflow has saved.
+    """The encoder of weights with its own names (alone, or within a masked LM), shapes and type; None for others.
 
-    `from_pretrained` knows the names of other releases and models, for which it compiles some thousand expressions,
-    and builds the model without memory, for which torch loads a library of algebra: half a second and more.
+    All that a workflow has saved is such. `from_pretrained` knows other releases' names, for which it compiles some
+    thousand expressions, and builds the model without memory, for which torch loads a library of algebra: half a second
+    and more.
     """
     path = directory / _WEIGHTS[0]
     if not path.is_file():
         return None
     model: PreTrainedModel = AutoModel.from_config(config, dtype=torch.float32, **options)  # type: ignore[no-untyped-call]
-    weights = load_file(path)
+    saved, within = load_file(path), f"{model.base_model_prefix}."
+    weights = {k.removeprefix(within): v for k, v in saved.items() if k.startswith(within)} or saved
     if _described(weights) != _described(model.state_dict()):
         return None
     model.load_state_dict(weights, assign=True)  # they stay in the file until they are read
