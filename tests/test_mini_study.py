@@ -216,12 +216,18 @@ def test_what_a_job_finished_after_its_snakemake_was_killed_is_kept_and_all_else
     assert {"predict_squad_v1", "score", "tabulate", "figures"} <= set(planned)
 
 
-def test_a_forced_rule_takes_what_was_not_made_yet_along(finished: Workspace) -> None:
-    receipt = next(finished.results.glob("tables/made/*/record.json"))
-    text = receipt.read_text(encoding="utf-8")
-    receipt.unlink()
-    assert finished.planned("--forcerun", "score") == {"score": 16, "tabulate": 1, "figures": 1}
-    receipt.write_text(text, encoding="utf-8")
+def test_a_forced_rule_makes_again_what_rests_on_it_and_nothing_else(finished: Workspace) -> None:
+    for path in finished.results.glob("intermediate/**/record.json"):
+        path.touch()
+    scores = {"score": 16, "tabulate": 1, "figures": 1}
+    assert finished.planned("all_matrix", "--forcerun", "score") == scores
+    predictions = {"predict_squad_v1": 2, "score": 4, "tabulate": 1, "figures": 1}
+    assert finished.planned("all_matrix", "--forcerun", "predict_squad_v1") == predictions
+    for lost in ("tables/made/*/record.json", "tables/cells.csv", "figures/deltas-test.svg"):
+        (path,) = finished.results.glob(lost)
+        path.rename(hidden := path.with_name("hidden"))
+        assert finished.planned("all_matrix", "--forcerun", "score") == scores
+        hidden.rename(path)
     assert finished.planned() == {}
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,25 @@ RECORD = "record.json"
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path in the same directory, renamed to `path` when the block ends without an error."""
+    """A temporary path in the same directory, on the disk and then renamed to `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         yield temporary
+        flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Have the file's bytes on the disk: a node that fails after the rename must not leave an empty file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -85,5 +96,6 @@ def _move(staging: Path, directory: Path) -> None:
     for file in files:
         place = directory / file.relative_to(staging)
         file.chmod(0o666 & ~_umask())  # safetensors are written for their owner alone, results are for the group
+        flush(file)
         place.parent.mkdir(parents=True, exist_ok=True)
         file.replace(place)

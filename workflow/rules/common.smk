@@ -169,8 +169,8 @@ def settle():
 
     The digest in a path says what is out of date, so Snakemake only has to see what is missing; its other triggers would
     rerun for things that change no result (docs/invalidation.md). Nor does it count that a killed run has marked an output
-    as incomplete: the record comes last, so with it a result is whole. Snakemake would make it again, and, as what
-    waits for it reads `ancient` files that are all there, run nothing else and call that a success (its issue 4166).
+    as incomplete: the record comes last, so with it a result is whole. Snakemake would make it again, run nothing of
+    what waits for it, and call that a success (`inputs_of`).
     And its job rate limiter starts another endless timer with every finished job, which burns a core after a few
     hundred jobs; SLURM's plugin submits no more than two at a time anyway.
     """
@@ -199,6 +199,15 @@ def forced():
     return bool(workflow.dag_settings.forceall or workflow.dag_settings.forcerun)
 
 
+@cache
+def again(step):
+    """Does `-R` name the step's rule or one of its files, or those of a step that it rests on?"""
+    words = frozenset(workflow.dag_settings.forcerun)
+    parts = (*step.folders, *SCOPES)
+    own = {step.phase, *(f"{step.phase}_{part}" for part in parts), *step.outputs}
+    return bool(words) and (not words.isdisjoint(own) or any(map(again, step.needs)))
+
+
 def named(rule, scope):
     """The name of a scope's rule; the matrix's is the plain one."""
     return rule if scope == "matrix" else f"{rule}_{scope}"
@@ -207,9 +216,9 @@ def named(rule, scope):
 def inputs_of(phase, scope="matrix", **known):
     """Input function: what the job reads, if it has to run at all.
 
-    All inputs of what is made are ancient: their content is in the digest, so their age says nothing. A finished step with
-    a digest of its own asks for none, so that a checkpoint pruned or rebuilt for one job concerns no other. What was never
-    made has to be: if its inputs were ancient too, Snakemake would leave it out where one of them is forced (`-R`).
+    All inputs are ancient: their content is in the digest, so their age says nothing. A finished step with a digest of its
+    own asks for none, so that a checkpoint pruned or rebuilt for one job concerns no other. Only what `-R` makes again is
+    not: Snakemake would leave out what reads it, even what is missing (its issue 4166).
     """
 
     @signed
@@ -218,9 +227,8 @@ def inputs_of(phase, scope="matrix", **known):
         step = step_of(phase, wildcards, scope, **known)
         if step.done and not forced() and phase not in PUBLISHED and PLAN.settled(step):
             return []
-        made = step.recorded
         return [
-            ancient(path) if made and PLAN.settled(need) else path
+            ancient(path) if PLAN.settled(need) and not again(need) else path
             for need, path in read_by(step)
         ]
 

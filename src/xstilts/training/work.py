@@ -15,7 +15,6 @@ publishes nothing and removes nothing, and a state that it still saves is whole 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -134,10 +133,10 @@ class Work:
     def commit(self, folder: Path, step: int, facts: dict[str, Any]) -> None:
         """Make a folder of the scratch directory a state, then remove the older ones."""
         for path in _contents(folder):
-            _flush(path)
+            files.flush(path)
         sizes = {str(path.relative_to(folder)): path.stat().st_size for path in _contents(folder)}
         files.write_json(folder / _COMPLETE, {"step": step, "facts": facts, "sizes": sizes})
-        _flush(folder / _COMPLETE)
+        files.flush(folder / _COMPLETE)
         state = self.directory / f"state-{step}-{self.token}"
         folder.rename(state)
         if self.owned():
@@ -199,16 +198,6 @@ def _read(path: Path) -> State | None:
 
 def _contents(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _flush(path: Path) -> None:
-    """Have the file's bytes on the disk: a node that fails after the rename must not leave an empty file."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _list(path: Path) -> list[Any]:
