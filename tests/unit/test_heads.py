@@ -171,6 +171,11 @@ def test_what_the_workflow_has_saved_is_read_as_transformers_reads_it(
     assert all(p.requires_grad and p.grad is None for p in loaded.parameters())
     different = {k for k, v in loaded.config.to_dict().items() if expected.config.to_dict()[k] != v}
     assert different == set()
+    before = (tmp_path / "model.safetensors").read_bytes()
+    with torch.no_grad():
+        for parameter in loaded.parameters():
+            parameter.add_(1)
+    assert (tmp_path / "model.safetensors").read_bytes() == before  # mapped for this process alone
 
 
 def buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:

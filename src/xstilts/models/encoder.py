@@ -67,6 +67,7 @@ def _as_saved_here(directory: Path, config: PreTrainedConfig, options: dict[str,
     if _described(weights) != _described(model.state_dict()):
         return None
     model.load_state_dict(weights, assign=True)  # they stay in the file until they are read
+    model.tie_weights()
     model.train(False)
     return model
 
