@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,10 @@ from typing import Any, ClassVar
 from tests.campaigns.kills import CONFIG, Campaign, Running, kill_launcher, kill_rank, kill_study, run
 from tests.slurm.cluster import Cluster, running
 from tests.slurm.study import SlurmStudy
+from tests.workspace import wait_for
 
 from xstilts.config import deep_merge
 
-_PATIENCE = 600.0
 _LIMIT = {"mem_mb": 2000, "runtime": 3}
 
 
@@ -55,7 +54,7 @@ def kill_slurmd(training: OnSlurm) -> None:
     """The node's daemon; its jobs' processes live on. SLURM requeues the job; the daemon is started again."""
     node = training.node
     training.cluster.kill_node(node)
-    _wait_for("a node that is down", lambda: "down" in " ".join(training.cluster.states()))
+    wait_for("a node that is down", lambda: "down" in " ".join(training.cluster.states()))
     training.cluster.start_node(node)
 
 
@@ -69,7 +68,7 @@ def reach_time_limit(training: OnSlurm) -> None:
     for rank in training.ranks:
         os.kill(rank, signal.SIGSTOP)
     command = ("sacct", "-X", "-n", "-j", training.job, "-o", "state")
-    _wait_for("a job over its time", lambda: training.cluster.call(*command).strip() == "TIMEOUT")
+    wait_for("a job over its time", lambda: training.cluster.call(*command).strip() == "TIMEOUT")
 
 
 class SlurmCampaign(Campaign):
@@ -103,16 +102,7 @@ class SlurmCampaign(Campaign):
             enough = len(ranks) >= CONFIG["compute"]["ranks"]
             return OnSlurm(study, launchers[0], ranks, cluster=self.study.cluster, job=job) if enough else None
 
-        return _wait_for("a training", found)
-
-
-def _wait_for(what: str, reached: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + _PATIENCE
-    while not (found := reached()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no {what}")
-        time.sleep(0.2)
-    return found
+        return wait_for("a training", found)
 
 
 def main() -> None:

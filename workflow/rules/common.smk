@@ -170,9 +170,9 @@ def settle():
     The digest in a path says what is out of date, so Snakemake only has to see what is missing; its other triggers would
     rerun for things that change no result (docs/invalidation.md). Nor does it count that a killed run has marked an output
     as incomplete: the record comes last, so with it a result is whole. Snakemake would make it again, run nothing of
-    what waits for it, and call that a success (`inputs_of`).
-    And its job rate limiter starts another endless timer with every finished job, which burns a core after a few
-    hundred jobs; SLURM's plugin submits no more than two at a time anyway.
+    what waits for it, and call that a success (`inputs_of`). And its job rate limiter starts another endless timer with
+    every finished job, which burns a core after a few hundred jobs; SLURM's plugin submits no more than two at a time
+    anyway.
     """
     workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME})
     workflow.dag.ignore_incomplete = True

@@ -54,9 +54,9 @@ def load_encoder(directory: Path) -> PreTrainedModel:
 def _as_saved_here(directory: Path, config: PreTrainedConfig, options: dict[str, Any]) -> PreTrainedModel | None:
     """The encoder of weights with its own names (alone, or within a masked LM), shapes and type; None for others.
 
-    All that a workflow has saved is such. `from_pretrained` knows other releases' names, for which it compiles some
-    thousand expressions, and builds the model without memory, for which torch loads a library of algebra: half a second
-    and more.
+    All that a workflow has saved in one file is such. `from_pretrained` knows other releases' names, for which it
+    compiles some thousand expressions, and builds the model without memory, for which torch loads a library of algebra:
+    half a second and more.
     """
     path = directory / _WEIGHTS[0]
     if not path.is_file():
